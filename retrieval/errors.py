@@ -1,0 +1,146 @@
+"""Every error Prelim raises, in one family.
+
+Catch by what the caller can do about it, not by which library failed:
+
+    PrelimError
+    ├── RequestError              fix the request; sending it again as it is cannot help
+    │   ├── UnreadableImage       the bytes are not a whole image of a known format
+    │   ├── UnsupportedImage      a valid image this product does not read (multi-frame, colour, no decoder)
+    │   ├── ImageTooLarge         beyond the limits on bytes, rows, columns, frames or decoded memory
+    │   ├── InvalidStudy          the files handed in do not make up one study
+    │   ├── InvalidManifest       an indexing manifest that cannot be read at all
+    │   ├── EncoderMismatch       the index was built with another encoder
+    │   ├── UnknownCase           no such case in the index
+    │   └── UnknownSnapshot       no such snapshot is retained
+    ├── RetryableError            the request is fine; try again later
+    │   ├── StoreUnavailable      the store did not answer, or nothing has been published in it yet
+    │   ├── StoreBusy             another writer holds the index
+    │   ├── StoreFull             no room left on the store's disk; the last snapshot still serves
+    │   └── DecoderTimeout        decoding took longer than its limit
+    └── OperatorError             give up; a person has to repair something
+        ├── StoreCorrupt          a checksum or a count does not hold
+        └── MissingDependency     an optional package is not installed
+
+Every error says what happened and, in `fix`, what to do about it. `code` is stable across versions: interfaces and
+logs use it, and it never contains text from a report, a name or a pixel.
+"""
+
+from typing import ClassVar
+
+
+class PrelimError(Exception):
+    """Anything Prelim raises on purpose; `str()` gives what happened and what to do."""
+
+    code: ClassVar[str] = "ERROR"
+
+    def __init__(self, what: str, *, fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        """What happened, without patient data."""
+        self.fix = fix
+        """What the reader can do about it; empty when only the code's documentation can say."""
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.fix})" if self.fix else self.what
+
+
+class RequestError(PrelimError):
+    """The caller can fix this; the same request will fail again."""
+
+    code = "REQUEST"
+
+
+class UnreadableImage(RequestError):
+    """Empty, truncated or damaged bytes, or bytes of no known image format."""
+
+    code = "UNREADABLE_IMAGE"
+
+
+class UnsupportedImage(RequestError):
+    """A valid file of a kind that is not read here: several frames, colour, or a syntax without a decoder."""
+
+    code = "UNSUPPORTED_IMAGE"
+
+
+class ImageTooLarge(RequestError):
+    """Over a hard limit; raised from the header, before any pixel is decoded."""
+
+    code = "IMAGE_TOO_LARGE"
+
+
+class InvalidStudy(RequestError):
+    """The files do not make up one study: none readable, or of several studies or patients."""
+
+    code = "INVALID_STUDY"
+
+
+class InvalidManifest(RequestError):
+    """The manifest as a whole cannot be used; a single bad row is quarantined instead."""
+
+    code = "INVALID_MANIFEST"
+
+
+class EncoderMismatch(RequestError):
+    """Vectors of two encoders cannot be compared; names both identities."""
+
+    code = "ENCODER_MISMATCH"
+
+
+class UnknownCase(RequestError):
+    """No case of that id is in the snapshot."""
+
+    code = "UNKNOWN_CASE"
+
+
+class UnknownSnapshot(RequestError):
+    """No snapshot of that id is retained."""
+
+    code = "UNKNOWN_SNAPSHOT"
+
+
+class RetryableError(PrelimError):
+    """Nothing is wrong with the request; the same one may succeed later."""
+
+    code = "RETRY"
+
+
+class StoreUnavailable(RetryableError):
+    """The store did not answer, or holds no published snapshot yet."""
+
+    code = "STORE_UNAVAILABLE"
+
+
+class StoreBusy(RetryableError):
+    """Another process is writing to this index."""
+
+    code = "STORE_BUSY"
+
+
+class StoreFull(RetryableError):
+    """The disk is full; what was acknowledged is safe and the last snapshot still serves."""
+
+    code = "STORE_FULL"
+
+
+class DecoderTimeout(RetryableError):
+    """The decoding process was stopped at its time limit."""
+
+    code = "DECODER_TIMEOUT"
+
+
+class OperatorError(PrelimError):
+    """A person has to act: restore, rebuild or install something."""
+
+    code = "OPERATOR"
+
+
+class StoreCorrupt(OperatorError):
+    """Stored bytes differ from what was written; nothing from them is served."""
+
+    code = "STORE_CORRUPT"
+
+
+class MissingDependency(OperatorError):
+    """An optional package is needed; names the extra that brings it."""
+
+    code = "MISSING_DEPENDENCY"

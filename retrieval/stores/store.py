@@ -1,0 +1,98 @@
+"""The store contract: three stores pass one suite (tests/test_stores.py).
+
+A *snapshot* is one published state. Readers see the current snapshot or none, never half of one. Writing has two
+steps: `stage` is durable when it returns but invisible; `publish` makes everything staged visible at once by
+swapping one pointer. A killed writer loses nothing acknowledged: `staged` says what the next run can skip.
+Erasure is not removal: it rewrites every retained snapshot and the staged work before it returns, so that the case
+is in no byte of the store, and the ledger keeps it out when an older snapshot is brought back.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from retrieval.encoders.encoder import Vectors
+from retrieval.records import EVERYWHERE, Case, CaseId, EncoderIdentity, Hit, Record, SnapshotId, Where
+
+RETAINED_SNAPSHOTS = 3
+"""Older snapshots are dropped at publishing: enough to go back twice, bounded in disk."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A case with its vectors, images x dimension, one row per `case.images` in that order."""
+
+    case: Case
+    vectors: Vectors
+
+
+class Snapshot(Record):
+    """What a published state holds."""
+
+    snapshot_id: SnapshotId
+    """Increases with every publication."""
+    encoder: EncoderIdentity
+    """Whose vectors these are."""
+    dimension: int
+    """Length of a vector."""
+    cases: int
+    """Visible cases."""
+    images: int
+    """Visible image rows."""
+    created: str
+    """UTC time of publication, ISO 8601."""
+    note: str = ""
+    """Who or what published it, as given."""
+
+
+class Store(Protocol):
+    """Cases and their vectors, in snapshots."""
+
+    def current(self) -> Snapshot | None:
+        """The snapshot that answers; None before the first publication."""
+
+    def snapshots(self) -> list[Snapshot]:
+        """Every retained snapshot, oldest first."""
+
+    def contents(self) -> Mapping[CaseId, str]:
+        """Case id to `Case.content` for every visible case."""
+
+    def staged(self) -> Mapping[CaseId, str]:
+        """Case id to `Case.content` for every case staged and not yet published."""
+
+    def stage(self, entries: Sequence[Entry]) -> None:
+        """Write entries durably; a case staged again, or already visible, is replaced at publication.
+
+        Raises StoreFull (nothing of this call is kept), StoreBusy, EncoderMismatch (wrong vector length).
+        Cases in the erasure ledger are refused with RequestError: callers ask `erased` first.
+        """
+
+    def publish(self, *, remove: Collection[CaseId] = (), note: str = "") -> Snapshot:
+        """Make everything staged visible, without `remove`, in one step. Drops snapshots beyond RETAINED_SNAPSHOTS."""
+
+    def nearest(self, vectors: Vectors, limit: int, where: Where = EVERYWHERE) -> list[list[Hit]]:
+        """For each query row the `limit` nearest image rows, nearest first, ties by case id then image: exact.
+
+        Raises StoreUnavailable before the first publication.
+        """
+
+    def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
+        """The visible cases of those ids, in that order; raises UnknownCase."""
+
+    def erase(self, case_ids: Collection[CaseId]) -> int:
+        """Remove every byte of these cases from every retained snapshot and staged work; return how many were found."""
+
+    def erased(self, case_id: CaseId) -> bool:
+        """Whether the ledger forbids this case."""
+
+    def rollback(self, snapshot_id: SnapshotId) -> Snapshot:
+        """Make a retained snapshot current again; cases erased since stay erased. Raises UnknownSnapshot."""
+
+    def refresh(self) -> None:
+        """Move on to the newest published snapshot; until then a store answers from the one it opened."""
+
+    def verify(self) -> list[str]:
+        """Every fault found by reading everything and comparing checksums and counts; empty when whole."""
+
+    def close(self) -> None:
+        """Release locks and handles; the store cannot be used afterwards."""
