@@ -11,7 +11,8 @@ Catch by what the caller can do about it, not by which library failed:
     │   ├── InvalidManifest       an indexing manifest that cannot be read at all
     │   ├── EncoderMismatch       the index was built with another encoder
     │   ├── UnknownCase           no such case in the index
-    │   └── UnknownSnapshot       no such snapshot is retained
+    │   ├── UnknownSnapshot       no such snapshot is retained
+    │   └── NotScorable           what was handed in has no figure; never scored as zero
     ├── RetryableError            the request is fine; try again later
     │   ├── StoreUnavailable      the store did not answer, or nothing has been published in it yet
     │   ├── StoreBusy             another writer holds the index
@@ -19,7 +20,8 @@ Catch by what the caller can do about it, not by which library failed:
     │   └── DecoderTimeout        decoding took longer than its limit
     └── OperatorError             give up; a person has to repair something
         ├── StoreCorrupt          a checksum or a count does not hold
-        └── MissingDependency     an optional package is not installed
+        ├── MissingDependency     an optional package is not installed
+        └── MissingData           the collection to measure on is not where PRELIM_DATA says
 
 Every error says what happened and, in `fix`, what to do about it. `code` is stable across versions: interfaces and
 logs use it, and it never contains text from a report, a name or a pixel.
@@ -32,6 +34,8 @@ class PrelimError(Exception):
     """Anything Prelim raises on purpose; `str()` gives what happened and what to do."""
 
     code: ClassVar[str] = "ERROR"
+    exit_status: ClassVar[int] = 1
+    """What a command exits with, after sysexits.h."""
 
     def __init__(self, what: str, *, fix: str = "") -> None:
         super().__init__(what)
@@ -48,6 +52,7 @@ class RequestError(PrelimError):
     """The caller can fix this; the same request will fail again."""
 
     code = "REQUEST"
+    exit_status = 65  # EX_DATAERR
 
 
 class UnreadableImage(RequestError):
@@ -98,10 +103,17 @@ class UnknownSnapshot(RequestError):
     code = "UNKNOWN_SNAPSHOT"
 
 
+class NotScorable(RequestError):
+    """Nothing to score: no texts, an empty reference, or no finding common enough. Never counted as zero."""
+
+    code = "NOT_SCORABLE"
+
+
 class RetryableError(PrelimError):
     """Nothing is wrong with the request; the same one may succeed later."""
 
     code = "RETRY"
+    exit_status = 75  # EX_TEMPFAIL
 
 
 class StoreUnavailable(RetryableError):
@@ -132,6 +144,7 @@ class OperatorError(PrelimError):
     """A person has to act: restore, rebuild or install something."""
 
     code = "OPERATOR"
+    exit_status = 78  # EX_CONFIG
 
 
 class StoreCorrupt(OperatorError):
@@ -144,3 +157,9 @@ class MissingDependency(OperatorError):
     """An optional package is needed; names the extra that brings it."""
 
     code = "MISSING_DEPENDENCY"
+
+
+class MissingData(OperatorError):
+    """The collection is not where PRELIM_DATA says; somebody has to put it there."""
+
+    code = "MISSING_DATA"

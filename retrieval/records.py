@@ -26,8 +26,10 @@ ViewPosition = Literal["PA", "AP", "LL", "RL", "RLD", "LLD", "RLO", "LLO", "FRON
 """DICOM (0018,5101) terms; FRONTAL and LATERAL when only the projection is known, not its direction."""
 ViewGroup = Literal["frontal", "lateral", "other"]
 """What may be compared with what: a frontal image is never compared with a lateral one."""
-ViewSource = Literal["request", "view_position", "view_code", "patient_orientation", "description", "none"]
-"""Where a view position came from, most trusted first."""
+ViewSource = Literal[
+    "request", "view_position", "view_code", "patient_orientation", "description", "similar_images", "none"
+]
+"""Where a view position came from, most trusted first; `similar_images` is the gate's own estimate."""
 Laterality = Literal["L", "R", "B", "U"]
 """DICOM (0020,0060/0062): left, right, both, unpaired. Always the patient's side."""
 SectionName = Literal["indication", "technique", "comparison", "findings", "impression", "other"]
@@ -264,9 +266,9 @@ class RetrievedCase(Record):
     rank: int
     """1 is nearest."""
     similarity: float
-    """Mean inner product over the views that both studies have; higher is nearer."""
+    """Inner product of the best matching pair of images; higher is nearer."""
     matched: tuple[tuple[int, int, float], ...] = ()
-    """Query image, case image and their similarity, for each view that matched."""
+    """Query image, case image and their similarity, for each pair that was near."""
 
 
 class GateVerdict(Record):

@@ -1,0 +1,36 @@
+# Every target sets itself up; nothing but Python 3.11+ and make is needed.
+PY := .venv/bin/python
+STAMP := .venv/installed
+
+.PHONY: setup demo test test-fast soak check fmt bench evaluate clean
+
+setup: $(STAMP)
+$(STAMP): pyproject.toml
+	python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@
+
+demo: $(STAMP)  ## build an index of drawn studies, search it, draft from it
+	@bash deploy/demo.sh
+
+test: $(STAMP)  ## everything that needs no GPU
+	$(PY) -m pytest -m 'not soak'
+
+test-fast: $(STAMP)  ## under two minutes
+	$(PY) -m pytest -m 'not soak and not slow'
+
+soak: $(STAMP)  ## what takes longer; writes evaluation/measured/soak-*.json
+	$(PY) -m pytest -m soak
+
+check: $(STAMP)  ## format, lint, types, import contracts
+	.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports
+
+fmt: $(STAMP)
+	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+bench: $(STAMP)  ## ratios against raw FAISS and a bare loop; writes evaluation/measured/bench.json
+	$(PY) -m evaluation bench
+
+evaluate: $(STAMP)  ## retrieval and drafting on the real reports under PRELIM_DATA; writes evaluation/measured/iu.json
+	$(PY) -m evaluation iu
+
+clean:
+	rm -rf .venv demo build dist *.egg-info

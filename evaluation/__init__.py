@@ -1,0 +1,1 @@
+"""Metrics, drawings, measurements and benchmarks: the command prelim-evaluate. Nothing imports it."""

@@ -1,0 +1,213 @@
+"""A findings draft without a language model: consensus over similar cases' reports.
+
+The draft says what the retrieved reports agree on, in sentences copied from them (after CXR-RePaiR, Endo et al. 2021,
+and X-REM, Jeong et al. 2023, which also draft by retrieval). Two ideas carry it:
+
+* *Who votes is not who is quoted.* "Stable cardiomegaly" may not be copied (it compares with a study that this patient
+  never had), but it is evidence that the similar image shows cardiomegaly. Every sentence votes for its claims; only
+  sentences that belong to nobody in particular are quoted.
+* *Abnormal statements are judged by lift over the base rate.* Most reports are normal, so a majority vote would never
+  state any finding. One is drafted when enough of the voting cases have it, more often than the index does.
+
+Nothing here knows an image, a store or the patient. All functions are pure, and ties are broken by rank and text: the
+same input gives the same draft.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pydantic import Field, field_validator
+
+from generation.claims import TOPICS, Claim, Topic, contradict
+from generation.reports import PLACE, ReadReport, ReadSentence, read_case, supporters
+from generation.sentences import Reason
+from generation.statements import PreparedStatements
+from generation.terms import DEVICES
+from generation.wording import Candidate, Vote, WordingSettings, choose, quotable, topic
+from retrieval.records import Flag, Record, RetrievedCase, Sentence, Support
+
+READING_ORDER: Final[tuple[Topic, ...]] = ("heart", "mediastinum", "lungs", "pleura", "bones", "abdomen", "devices")
+"""The order that most reports use: ROUGE-L .295 on folds 1 to 4, against .256 with the lungs first."""
+_RAREST: Final = 0.002
+"""The least rate a claim is given, one case in 500: a lift over nothing would be without limit."""
+
+
+class Policy(Record):
+    """When a claim is accepted, and how it is said.
+
+    The defaults were chosen on fold 0 of the Indiana University collection and measured on folds 1 to 4: macro-F1 over
+    its coded findings .120, where copying the nearest report gives .086.
+    """
+
+    voters: int = Field(default=30, ge=1)
+    """How many cases vote, the nearest; sentences are also taken from cases further down."""
+    weight_power: float = Field(default=3.0, ge=0)
+    """A case votes with its similarity to this power: near cases count for more."""
+    pseudo_cases: float = Field(default=10.0, ge=0)
+    """Imagined voters at the base rate, against lucky lifts."""
+    min_count: int = Field(default=4, ge=1)
+    """A finding needs so many cases, however they weigh."""
+    min_share: float = 0.15
+    """A common finding needs so much of the vote and `min_lift`."""
+    min_lift: float = 1.5
+    """How much more often than usual a common finding must be said."""
+    rare_lift: float = 3.0
+    """How much more often than usual a finding must be said that is not common."""
+    min_normal_share: float = 0.2
+    """A denial or a normal structure needs so much of the vote."""
+    min_support: int = Field(default=3, ge=1)
+    """A sentence is quoted only if so many voting cases support all of it together."""
+    never: tuple[str, ...] = tuple(sorted(DEVICES | {"Fractures", "Deformity", "Nodule", "Mass", "Lucency"}))
+    """Findings that are never drafted. Hardware and small focal things are in one patient or they are not; similarity
+    of whole images cannot tell. Drafted, they were almost never there."""
+    order: tuple[Topic, ...] = READING_ORDER
+    """In which order the topics are read; names every topic once."""
+    wording: WordingSettings = WordingSettings()
+    """How a sentence is chosen."""
+
+    @property
+    def identity(self) -> str:
+        """A digest of all settings, and those that differ from the defaults in full: enough to make it again."""
+        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
+        changed = self.model_dump_json(exclude_defaults=True)
+        return digest if changed == "{}" else digest + changed
+
+    @field_validator("order")
+    @classmethod
+    def _every_topic_once(cls, order: tuple[Topic, ...]) -> tuple[Topic, ...]:
+        if sorted(order) != sorted(TOPICS):
+            raise ValueError(f"a reading order names each of {', '.join(TOPICS)} once")
+        return order
+
+
+POLICY: Final = Policy()
+"""The policy that was measured."""
+
+
+class Consensus(Record):
+    """What similar cases agree on, as proposed findings."""
+
+    sentences: tuple[Sentence, ...] = ()
+    """In reading order; empty when there were no cases or they agree on nothing that can be quoted."""
+    voters: int = 0
+    """How many cases were asked."""
+    dropped: dict[Reason, int] = Field(default_factory=dict)
+    """How many sentences of the voting cases may not be quoted, by reason; reasons that never applied are left out."""
+
+
+def draft_findings(
+    cases: Sequence[RetrievedCase], statements: PreparedStatements, policy: Policy = POLICY
+) -> Consensus:
+    """Draft the findings that the first `policy.voters` of `cases`, given nearest first, agree on."""
+    # 1. Every report is read; the nearest vote, weighted by similarity.
+    reports = [read_case(c.case) for c in cases]
+    voters = reports[: policy.voters]
+    if not voters:
+        return Consensus()
+    vote = _count(voters, [c.similarity for c in cases[: len(voters)]], policy)
+    count = Counter(claim for report in voters for claim in report.claims)
+    # 2. Claims are accepted: findings by lift, then the normal statements that they leave standing.
+    accepted = _accept(vote, count, statements, policy)
+    # 3. Sentences that may be quoted, of which each is supported as a whole.
+    pool = [
+        c
+        for c in quotable(reports, statements.vocabulary, policy.wording)
+        if not _lone_device(c.sentence, count) and len(supporters(c.sentence, voters)) >= policy.min_support
+    ]
+    # 4. The sentences that say the accepted claims best, with their support.
+    chosen = choose(pool, accepted, vote, statements, policy.order, policy.wording)
+    return Consensus(
+        sentences=tuple(_cite(c, voters, policy) for c in chosen),
+        voters=len(voters),
+        dropped=_dropped(voters, count),
+    )
+
+
+def _count(voters: Sequence[ReadReport], similarities: Sequence[float], policy: Policy) -> Vote:
+    """The weighted vote."""
+    # A similarity may be 0 or less; such a case still has a vote, next to nothing.
+    raw = [max(similarity, 1e-3) ** policy.weight_power for similarity in similarities]
+    weights = [w / sum(raw) for w in raw]
+    share: dict[Claim, float] = {}
+    for report, weight in zip(voters, weights, strict=True):
+        for claim in sorted(report.claims):
+            share[claim] = share.get(claim, 0.0) + weight
+    return Vote(voters, weights, share)
+
+
+def _accept(vote: Vote, count: Mapping[Claim, int], statements: PreparedStatements, policy: Policy) -> frozenset[Claim]:
+    """The claims to draft, of which no two contradict each other."""
+    share = vote.share
+    lift = {
+        c: _lift(share[c], statements.rates.get(c, 0.0), len(vote.voters), policy)
+        for c in share
+        if c.polarity == "present" and count[c] >= policy.min_count and c.head not in policy.never
+    }
+    enough = [
+        c for c in lift if lift[c] >= policy.rare_lift or (share[c] >= policy.min_share and lift[c] >= policy.min_lift)
+    ]
+    present: list[Claim] = []
+    # The better supported of two rivals is kept.
+    for claim in sorted(enough, key=lambda c: (-lift[c] * share[c], c)):
+        if not any(contradict(claim, other) for other in present):
+            present.append(claim)
+    unopposed = [
+        c
+        for c in share
+        if c.polarity != "present"
+        and share[c] >= policy.min_normal_share
+        and not any(contradict(p, c) for p in present)
+    ]
+    return frozenset((*present, *unopposed))
+
+
+def _lift(share: float, rate: float, voters: int, policy: Policy) -> float:
+    """How many times more often than usual, after adding the imagined voters at the usual rate."""
+    rate = max(rate, _RAREST)
+    return (share * voters + policy.pseudo_cases * rate) / (voters + policy.pseudo_cases) / rate
+
+
+def _lone_device(sentence: ReadSentence, count: Mapping[Claim, int]) -> bool:
+    """Whether it speaks of a device that at most one voting case has."""
+    return any(c.polarity == "present" and c.head in DEVICES and count[c] < 2 for c in sentence.claims)
+
+
+def _dropped(voters: Sequence[ReadReport], count: Mapping[Claim, int]) -> dict[Reason, int]:
+    reasons: Counter[Reason] = Counter()
+    for report in voters:
+        for s in report.sentences:
+            if s.foreign is not None:
+                reasons[s.foreign] += 1
+            elif _lone_device(s, count):
+                reasons["LONE_DEVICE"] += 1
+    return dict(sorted(reasons.items()))
+
+
+def _cite(chosen: Candidate, voters: Sequence[ReadReport], policy: Policy) -> Sentence:
+    """The record of a chosen sentence, with the voting cases that support it."""
+    sentence = chosen.sentence
+    agreeing = supporters(sentence, voters)
+    return Sentence(
+        text=sentence.text,
+        section="findings",
+        topic=topic(sentence.claims, policy.order),
+        abnormal=sentence.abnormal,
+        support=Support(case_ids=tuple(r.case_id for r in agreeing), of=len(voters)),
+        flags=_flags(sentence, agreeing),
+    )
+
+
+def _flags(sentence: ReadSentence, agreeing: Sequence[ReadReport]) -> tuple[Flag, ...]:
+    if not sentence.abnormal or not sentence.words & PLACE:
+        return ()
+    alike = sum(report.places_alike(sentence) for report in agreeing)
+    if alike * 2 >= len(agreeing):
+        return ()
+    return (
+        Flag(
+            code="PLACE_DIFFERS",
+            explanation=f"only {alike} of {len(agreeing)} supporting cases put this in the same place",
+        ),
+    )

@@ -1,0 +1,91 @@
+"""The steps of a draft, in the order they happen, for every face of the product.
+
+`Drafter` knows the steps and none of the parts: encoder, retriever, gate and statements come in from outside. It
+refuses to know about transports, files and stores. Steps that need an expert or a language model join this list when
+those exist; the retrieval draft stays as degraded mode and as the floor that every model must beat.
+"""
+
+from importlib.metadata import version
+
+from generation.consensus import POLICY, Policy, draft_findings
+from generation.statements import Statements, prepare_statements
+from retrieval.encoders.encoder import Encoder
+from retrieval.gate import Gate
+from retrieval.records import Draft, Evidence, GateVerdict, ReasonCode
+from retrieval.retriever import Retriever
+from retrieval.study import ReadStudy
+
+NAME = "retrieval-consensus-1"
+"""Changes whenever the same evidence and policy would give another draft."""
+DRAFT_CASES = 40
+"""Cases retrieved for a draft: the policy's voters, and some more whose words may be borrowed."""
+
+
+class Drafter:
+    """Similar cases and drafts for studies."""
+
+    def __init__(
+        self, encoder: Encoder, retriever: Retriever, gate: Gate, statements: Statements, policy: Policy = POLICY
+    ) -> None:
+        self._encoder = encoder
+        self._retriever = retriever
+        self._gate = gate
+        self._statements = prepare_statements(statements)
+        self._policy = policy
+
+    def similar_cases(self, read: ReadStudy, limit: int) -> tuple[GateVerdict, Evidence]:
+        """Return the gate's verdict and the similar cases; a study out of scope has none.
+
+        Raises StoreUnavailable when nothing is published.
+        """
+        # 1. The study arrives read: pixels were decoded in a limited process, headers are records.
+        study = read.study
+        # 2. The gate's header rules, before any work is done.
+        verdict = self._gate.judge_headers(study)
+        if not verdict.in_scope:
+            return verdict, Evidence()
+        # 3. One unit vector per image.
+        vectors = self._encoder.finish(self._encoder.run(read.batch()))
+        # 4. The gate's pixel rules: is it a chest radiograph, which view is it, can anything be seen?
+        study, verdict = self._gate.judge_pixels(read, vectors, self._retriever)
+        if not verdict.in_scope:
+            return verdict, Evidence()
+        # 5. Similar cases, never the patient's own.
+        return verdict, self._retriever.retrieve(study, vectors, limit)
+
+    def draft(self, read: ReadStudy) -> Draft:
+        """Draft the findings from the reports of similar cases, or say why there is no draft."""
+        # 1.-5. Gate and retrieval.
+        verdict, evidence = self.similar_cases(read, DRAFT_CASES)
+        if not verdict.in_scope:
+            return self._abstain(verdict.reason, verdict.explanation, verdict, evidence)
+        if not evidence.cases:
+            why = "the index holds no case of another patient that this study may be compared with"
+            return self._abstain("NO_CLOSE_MATCH", why, verdict, evidence)
+        # 6. What the similar cases agree on, in sentences that belong to nobody in particular.
+        consensus = draft_findings(evidence.cases, self._statements, self._policy)
+        if not consensus.sentences:
+            why = "the similar cases agree on nothing that may be said of another patient"
+            return self._abstain("NO_CONSENSUS", why, verdict, evidence)
+        # 7. The draft, with everything needed to write it again.
+        return Draft(
+            status="drafted",
+            sentences=consensus.sentences,
+            warnings=verdict.warnings,
+            evidence=evidence,
+            drafter=f"{NAME}/{self._policy.identity}",
+            software=version("prelim"),
+        )
+
+    def _abstain(
+        self, reason: ReasonCode | None, explanation: str, verdict: GateVerdict, evidence: Evidence
+    ) -> Draft:
+        return Draft(
+            status="abstained",
+            reason=reason,
+            explanation=explanation,
+            warnings=verdict.warnings,
+            evidence=evidence,
+            drafter=f"{NAME}/{self._policy.identity}",
+            software=version("prelim"),
+        )

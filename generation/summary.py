@@ -1,0 +1,53 @@
+"""What is true of a whole snapshot: what an ordinary image is like, and what reports usually say.
+
+The gate compares a study with the first, the drafter a vote with the second. Both are made after every publication,
+rollback and erasure and kept beside the snapshot; where that document is missing or of another snapshot (a build was
+killed between publishing and writing it) it is made again in memory, so that a reader is never wrong, only slower.
+"""
+
+from generation.statements import Statements, summarise
+from retrieval.errors import StoreUnavailable
+from retrieval.gate import Scope, survey
+from retrieval.index import Index
+from retrieval.records import Record, SnapshotId
+
+
+class IndexSummary(Record):
+    """A snapshot in figures and phrases. Phrases are report text: an erasure makes this document anew."""
+
+    snapshot: SnapshotId
+    """Which snapshot this is about."""
+    scope: Scope
+    """What an ordinary image is like."""
+    statements: Statements
+    """What reports usually say."""
+
+
+def make_summary(index: Index) -> IndexSummary:
+    """Read every visible case; raises StoreUnavailable when nothing is published."""
+    snapshot = index.store.current()
+    if snapshot is None:
+        raise StoreUnavailable("nothing has been published in this index", fix="finish: prelim-index build")
+    visible = sorted(index.store.contents())
+    return IndexSummary(
+        snapshot=snapshot.snapshot_id,
+        scope=survey(index.store),
+        statements=summarise(index.store.cases(visible)),
+    )
+
+
+def keep_summary(index: Index) -> None:
+    """Make and keep the summary of what is visible now; does nothing when it is kept already or nothing is visible."""
+    snapshot = index.store.current()
+    kept = index.summary(IndexSummary)
+    if snapshot is not None and (kept is None or kept.snapshot != snapshot.snapshot_id):
+        index.keep_summary(make_summary(index))
+
+
+def summary_of(index: Index) -> IndexSummary:
+    """The kept summary, or the same made in memory; raises StoreUnavailable and StoreCorrupt."""
+    snapshot = index.store.current()
+    kept = index.summary(IndexSummary)
+    if kept is not None and snapshot is not None and kept.snapshot == snapshot.snapshot_id:
+        return kept
+    return make_summary(index)

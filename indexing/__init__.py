@@ -1,0 +1,1 @@
+"""Image-report pairs to an index: the command prelim-index."""

@@ -1,0 +1,1 @@
+"""The ground floor: words, pixels, gate, sections, encoders, stores and the retriever."""

@@ -1,0 +1,94 @@
+"""The decoder process: reads one image after another until its pipe is closed.
+
+Run as `python -P -m retrieval.pixels.worker FD` by `Readers`, never by a person. It gives up what it does not need
+before it touches a file: memory beyond a limit, writing files, core dumps (they would hold pixels). It keeps no state
+between images, and it ends when the process that started it does.
+"""
+
+import os
+import pickle
+import resource
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.errors import ImageTooLarge, OperatorError, PrelimError
+from retrieval.pixels.read import open_image
+from retrieval.pixels.statistics import pixel_statistics
+from retrieval.pixels.wire import READY, Answer, Fault, Image, Setup
+
+_OPEN_FILES = 64
+
+
+def main(descriptor: int) -> None:
+    """Serve the pipe with this file descriptor until it is closed at the other end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
+    connection: Connection[bytes, bytes] = Connection(descriptor)
+    try:
+        # These bytes come from the process that started this one, before any image was read.
+        setup: Setup = pickle.loads(connection.recv_bytes())  # noqa: S301
+        _restrict(setup.memory_bytes)
+        connection.send_bytes(READY)
+        while True:
+            path = os.fsdecode(connection.recv_bytes())
+            answer, array = _answered(path, setup)
+            connection.send_bytes(answer.model_dump_json().encode())
+            if answer.image is not None:
+                connection.send_bytes(array)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _answered(path: str, setup: Setup) -> tuple[Answer, bytes]:
+    """Read one image; whatever goes wrong is the answer."""
+    # The other side kills this process at its timeout. Should that side be gone, the kernel does, even in C code.
+    signal.setitimer(signal.ITIMER_REAL, setup.timeout_s + 5)
+    try:
+        file = open_image(path, setup.limits)
+        attributes = file.attributes(setup.salt)
+        pixels = file.pixels()
+        statistics = pixel_statistics(pixels)
+        prepared = np.ascontiguousarray(setup.prepare(pixels))
+        image = Image(
+            digest=file.digest(),
+            attributes=attributes,
+            statistics=statistics,
+            dtype=prepared.dtype.str,
+            shape=prepared.shape,
+        )
+        return Answer(image=image), prepared.tobytes()
+    except MemoryError:
+        error: PrelimError = ImageTooLarge("the image does not fit in the decoder's memory", fix="export it smaller")
+    except PrelimError as raised:
+        error = raised
+    except Exception as raised:  # noqa: BLE001 - a fault of `prepare` or of ours: told to the other side, not swallowed
+        error = OperatorError(f"{_where(raised)} while an image was read", fix="report this with the image's digest")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return Answer(fault=Fault(code=error.code, what=error.what, fix=error.fix)), b""
+
+
+def _where(error: Exception) -> str:
+    """Class and line of an error that nobody foresaw, without its text, which may quote a header."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno},"
+
+
+def _restrict(memory_bytes: int) -> None:
+    for limit, value in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+    ):
+        _, hard = resource.getrlimit(limit)
+        allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (allowed, allowed))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

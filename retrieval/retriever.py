@@ -1,0 +1,84 @@
+"""Query vectors to similar cases: which views are compared, whose cases are left out, how they are ranked.
+
+A frontal image is compared with frontal images only, a lateral with laterals. Frontal images decide whenever the study
+has one: on real studies, mixing in the lateral made retrieval worse with every weight tried (ARCHITECTURE.md, Retrieval).
+The retriever refuses to know about pixels, prompts and drafts.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from retrieval.encoders.encoder import Vectors
+from retrieval.records import CaseId, EncoderIdentity, Evidence, Hit, RetrievedCase, Study, ViewGroup, Where, view_group
+from retrieval.stores.store import Store
+
+DEPTH = 4
+"""Image rows asked for per wanted case: a case may own several rows of one view."""
+GATE_ROWS = 10
+"""Nearest rows the gate looks at."""
+
+
+class Retriever:
+    """Similar cases of a study from one store."""
+
+    def __init__(self, store: Store, encoder: EncoderIdentity) -> None:
+        self._store = store
+        self._encoder = encoder
+
+    def retrieve(self, study: Study, vectors: Vectors, limit: int) -> Evidence:
+        """Return up to `limit` cases, nearest first; `vectors` holds one row per `study.images`.
+
+        The study itself, every other study of its patient, and every case of a patient who owns one of its image
+        files are left out: a case is evidence only when it belongs to somebody else.
+        Raises StoreUnavailable when nothing is published.
+        """
+        snapshot = self._store.current()
+        group, images = _leading(study)
+        found = self._store.nearest(vectors[images], limit * DEPTH, _others(study, group))
+        matched: dict[CaseId, list[tuple[int, int, float]]] = defaultdict(list)
+        for image, hits in zip(images, found, strict=True):
+            for hit in hits:
+                matched[hit.case_id].append((image, hit.image, hit.similarity))
+        # The best pair speaks for the case: two frontal images of one study are two tries at the same thing.
+        best = {case_id: max(similarity for _, _, similarity in pairs) for case_id, pairs in matched.items()}
+        chosen = sorted(best, key=lambda case_id: (-best[case_id], case_id))[:limit]
+        cases = tuple(
+            RetrievedCase(case=case, rank=rank, similarity=best[case.case_id], matched=tuple(matched[case.case_id]))
+            for rank, case in enumerate(self._store.cases(chosen), 1)
+        )
+        return Evidence(cases=cases, index_snapshot=snapshot and snapshot.snapshot_id, encoder=self._encoder)
+
+    def nearest_rows(self, study: Study, vectors: Vectors) -> list[list[Hit]]:
+        """Return the nearest rows of each image within its view group, other patients only, for the gate.
+
+        An image of unknown view is compared with every view.
+        """
+        rows: list[list[Hit]] = []
+        for image, shown in enumerate(study.images):
+            group = view_group(shown.attributes.view) if shown.attributes.view != "UNKNOWN" else None
+            rows += self._store.nearest(vectors[image : image + 1], GATE_ROWS, _others(study, group))
+        return rows
+
+    def views(self, hits: Sequence[Hit]) -> list[ViewGroup]:
+        """Return the view group of each hit's image."""
+        owners = {case.case_id: case for case in self._store.cases(sorted({hit.case_id for hit in hits}))}
+        return [view_group(owners[hit.case_id].images[hit.image].view) for hit in hits]
+
+
+def _leading(study: Study) -> tuple[ViewGroup, list[int]]:
+    """The view that decides and its images: frontal if there is one, else lateral, else the rest."""
+    groups = [view_group(image.attributes.view) for image in study.images]
+    order: tuple[ViewGroup, ...] = ("frontal", "lateral", "other")
+    leading = next(group for group in order if group in groups)
+    return leading, list(np.flatnonzero([group == leading for group in groups]))
+
+
+def _others(study: Study, group: ViewGroup | None) -> Where:
+    return Where(
+        group=group,
+        not_patients=frozenset([study.patient_key] if study.patient_key else []),
+        not_studies=frozenset([study.study_instance_uid] if study.study_instance_uid else []),
+        not_images=frozenset(image.digest for image in study.images),
+    )

@@ -1,0 +1,1 @@
+"""Where cases and vectors are kept: one contract, three stores."""

@@ -1,0 +1,163 @@
+"""The oracle: the store contract in its most obvious form, in one process's memory, exact and slow.
+
+Every snapshot is a whole dict; nothing is shared, merged or tombstoned. The other stores must agree with this one,
+and evaluation uses it where an index on disk would only be in the way. What it cannot do: outlive its process, and
+have a second reader or writer.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from retrieval.encoders.encoder import Vectors
+from retrieval.errors import StoreUnavailable, UnknownCase, UnknownSnapshot
+from retrieval.records import (
+    EVERYWHERE,
+    Case,
+    CaseId,
+    EncoderIdentity,
+    Hit,
+    SnapshotId,
+    Where,
+    view_group,
+)
+from retrieval.stores.acceptance import accept, queries
+from retrieval.stores.store import RETAINED_SNAPSHOTS, Entry, Snapshot
+
+
+class MemoryStore:
+    """Cases of one encoder in plain dicts; see `retrieval.stores.store.Store` for every method."""
+
+    def __init__(self, encoder: EncoderIdentity, dimension: int) -> None:
+        self._encoder = encoder
+        self._dimension = dimension
+        self._published: dict[SnapshotId, tuple[Snapshot, dict[CaseId, Entry]]] = {}
+        self._staged: dict[CaseId, Entry] = {}
+        self._current: SnapshotId | None = None
+        self._publications = 0
+        # Even here the ledger names nobody: a dump of it must not list the people who asked to be forgotten.
+        self._salt = secrets.token_bytes(32)
+        self._ledger: set[str] = set()
+
+    def current(self) -> Snapshot | None:
+        return None if self._current is None else self._published[self._current][0]
+
+    def snapshots(self) -> list[Snapshot]:
+        return [snapshot for snapshot, _ in self._published.values()]
+
+    def contents(self) -> Mapping[CaseId, str]:
+        return {case_id: entry.case.content for case_id, entry in self._visible().items()}
+
+    def staged(self) -> Mapping[CaseId, str]:
+        return {case_id: entry.case.content for case_id, entry in self._staged.items()}
+
+    def stage(self, entries: Sequence[Entry]) -> None:
+        for entry in accept(entries, self._dimension, self.erased):
+            self._staged[entry.case.case_id] = entry
+
+    def publish(self, *, remove: Collection[CaseId] = (), note: str = "") -> Snapshot:
+        visible = {case_id: e for case_id, e in {**self._visible(), **self._staged}.items() if case_id not in remove}
+        previous = self._current
+        self._publications += 1
+        self._current = SnapshotId(f"{self._publications:08d}")
+        snapshot = _describe(self._current, self._encoder, self._dimension, visible, note)
+        self._published[self._current] = snapshot, visible
+        self._staged = {}
+        # The one that served until now stays, even where a rollback made it the oldest.
+        dispensable = sorted(self._published.keys() - {previous, self._current})
+        for old in dispensable[: max(0, len(self._published) - RETAINED_SNAPSHOTS)]:
+            del self._published[old]
+        return snapshot
+
+    def nearest(self, vectors: Vectors, limit: int, where: Where = EVERYWHERE) -> list[list[Hit]]:
+        rows = queries(vectors, self._dimension)
+        if self._current is None:
+            raise StoreUnavailable("nothing has been published yet", fix="publish first")
+        visible = self._visible().values()
+        owners = {
+            e.case.patient_key for e in visible if any(image.digest in where.not_images for image in e.case.images)
+        }
+        candidates = [
+            (entry.case.case_id, number, entry.vectors[number])
+            for entry in visible
+            if entry.case.patient_key not in where.not_patients | owners
+            and entry.case.study_instance_uid not in where.not_studies
+            for number, image in enumerate(entry.case.images)
+            if where.group in (None, view_group(image.view))
+        ]
+        if not candidates:
+            return [[] for _ in rows]
+        matrix = np.stack([vector for _, _, vector in candidates]).astype(np.float64)
+        # In float64 and rounded once, a similarity does not depend on the order of summation: equal rows tie exactly.
+        similarities = (rows.astype(np.float64) @ matrix.T).astype(np.float32)
+        return [
+            sorted(
+                (
+                    Hit(case_id=case_id, image=number, similarity=float(similarity))
+                    for (case_id, number, _), similarity in zip(candidates, line, strict=True)
+                ),
+                key=lambda hit: (-hit.similarity, hit.case_id, hit.image),
+            )[: max(limit, 0)]
+            for line in similarities
+        ]
+
+    def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
+        visible = self._visible()
+        for case_id in case_ids:
+            if case_id not in visible:
+                raise UnknownCase(f"no case {case_id!r} in the snapshot")
+        return [visible[case_id].case for case_id in case_ids]
+
+    def erase(self, case_ids: Collection[CaseId]) -> int:
+        self._ledger.update(self._token(case_id) for case_id in case_ids)
+        kept = [self._staged, *(visible for _, visible in self._published.values())]
+        found = {case_id for case_id in case_ids if any(case_id in entries for entries in kept)}
+        for case_id in found:
+            self._staged.pop(case_id, None)
+        for snapshot, visible in list(self._published.values()):
+            left = {case_id: entry for case_id, entry in visible.items() if case_id not in found}
+            counts = {"cases": len(left), "images": sum(len(entry.vectors) for entry in left.values())}
+            self._published[snapshot.snapshot_id] = snapshot.model_copy(update=counts), left
+        return len(found)
+
+    def erased(self, case_id: CaseId) -> bool:
+        return self._token(case_id) in self._ledger
+
+    def rollback(self, snapshot_id: SnapshotId) -> Snapshot:
+        if snapshot_id not in self._published:
+            raise UnknownSnapshot(f"no snapshot {snapshot_id!r} is retained", fix="`snapshots` lists them")
+        self._current = snapshot_id
+        return self._published[snapshot_id][0]
+
+    def refresh(self) -> None:
+        """Nothing to do: there is no other process that could have published."""
+
+    def verify(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _visible(self) -> dict[CaseId, Entry]:
+        return {} if self._current is None else self._published[self._current][1]
+
+    def _token(self, case_id: CaseId) -> str:
+        return hmac.new(self._salt, case_id.encode(), hashlib.sha256).hexdigest()
+
+
+def _describe(
+    snapshot_id: SnapshotId, encoder: EncoderIdentity, dimension: int, visible: Mapping[CaseId, Entry], note: str
+) -> Snapshot:
+    return Snapshot(
+        snapshot_id=snapshot_id,
+        encoder=encoder,
+        dimension=dimension,
+        cases=len(visible),
+        images=sum(len(entry.vectors) for entry in visible.values()),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        note=note,
+    )

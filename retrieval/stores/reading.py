@@ -1,0 +1,96 @@
+"""One snapshot, open: every question a reader asks of it, answered over all of its segments.
+
+Built from a manifest, its open segments and the cases to hide; never changes, so threads may share it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from retrieval.encoders.encoder import Vectors
+from retrieval.errors import UnknownCase
+from retrieval.records import Case, CaseId, Hit, Where
+from retrieval.stores.acceptance import queries
+from retrieval.stores.bookkeeping import Books
+from retrieval.stores.documents import Ledger, Manifest
+from retrieval.stores.segments import Ordinals, Segment
+from retrieval.stores.store import Snapshot
+
+NONE: Ordinals = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class OpenSnapshot:
+    """A snapshot with its segments and, beside each, the ordinals it must not show."""
+
+    snapshot: Snapshot
+    parts: tuple[tuple[Segment, Ordinals], ...]
+
+    def nearest(self, vectors: Vectors, limit: int, where: Where) -> list[list[Hit]]:
+        """See `Store.nearest`."""
+        rows = queries(vectors, self.snapshot.dimension)
+        if limit < 1 or not len(rows):
+            return [[] for _ in rows]
+        # 1. Whose images these are may stand in another segment than the patient's other cases: ask all of them first.
+        patients = set(where.not_patients)
+        if where.not_images:
+            for segment, gone in self.parts:
+                hidden = set(gone.tolist())
+                patients |= {patient for ordinal, patient in segment.owners(where.not_images) if ordinal not in hidden}
+        # 2. Each segment leaves out its own and answers exactly; the nearest of all are among the nearest of each.
+        merged: list[list[Hit]] = [[] for _ in rows]
+        for segment, gone in self.parts:
+            excluded = gone
+            if patients or where.not_studies:
+                excluded = np.union1d(gone, segment.matching(patients, where.not_studies))
+            for hits, more in zip(merged, segment.nearest(rows, limit, where.group, excluded), strict=True):
+                hits += more
+        if len(self.parts) > 1:
+            merged = [sorted(hits, key=by_similarity)[:limit] for hits in merged]
+        return merged
+
+    def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
+        """See `Store.cases`."""
+        found: dict[CaseId, Case] = {}
+        for segment, gone in self.parts:
+            hidden = set(gone.tolist())
+            here = {i: ordinal for i, ordinal in segment.find(set(case_ids)).items() if ordinal not in hidden}
+            found.update(zip(here, segment.cases(list(here.values())), strict=True))
+        for case_id in case_ids:
+            if case_id not in found:
+                raise UnknownCase(f"no case {case_id!r} in snapshot {self.snapshot.snapshot_id}")
+        return [found[case_id] for case_id in case_ids]
+
+    def contents(self) -> Mapping[CaseId, str]:
+        """See `Store.contents`."""
+        visible: dict[CaseId, str] = {}
+        for segment, gone in self.parts:
+            hidden = set(gone.tolist())
+            visible.update(pair for ordinal, pair in enumerate(segment.contents()) if ordinal not in hidden)
+        return visible
+
+
+def open_snapshot(books: Books, manifest: Manifest, ledger: Ledger) -> OpenSnapshot:
+    """Open and check every segment of a snapshot, and hide whom the ledger forbids; raises StoreCorrupt.
+
+    Finished erasures left nothing to hide; an erasure that is being made or was killed hides its cases at once.
+    """
+    parts: list[tuple[Segment, Ordinals]] = []
+    cases, images = manifest.cases, manifest.images
+    for description in manifest.segments:
+        segment = books.open(description, manifest.dimension)
+        gone = np.array(manifest.tombstones.get(description.segment, ()), np.int64)
+        if ledger.tokens:
+            forbidden = [o for o, (case_id, _) in enumerate(segment.contents()) if ledger.forbids(case_id)]
+            more: Ordinals = np.setdiff1d(np.array(forbidden, np.int64), gone)
+            cases, images = cases - len(more), images - segment.image_count(more)
+            gone = np.union1d(gone, more)
+        parts.append((segment, gone))
+    snapshot = manifest.snapshot().model_copy(update={"cases": cases, "images": images})
+    return OpenSnapshot(snapshot, tuple(parts))
+
+
+def by_similarity(hit: Hit) -> tuple[float, CaseId, int]:
+    """The order of hits: nearest first, ties by case id, then by image."""
+    return -hit.similarity, hit.case_id, hit.image

@@ -1,0 +1,117 @@
+"""Files to a study: one file, several files or a folder, every view of one study of one patient.
+
+What goes in is paths; what comes out is the `Study` record with, for each image, what the encoder prepared and the
+pixel statistics the gate needs. A folder may hold files that are no images (a DICOMDIR, a text file): they are named
+in the warnings and left out. A folder that mixes studies or patients is an error, never a guess.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import InvalidStudy, PrelimError
+from retrieval.pixels.sandbox import Readers, Reading
+from retrieval.pixels.statistics import PixelStatistics
+from retrieval.records import PatientKey, Study, StudyImage, ViewPosition, view_group
+
+MAX_IMAGES = 64
+"""Images of one study; more than this is a folder of studies handed in by mistake."""
+
+
+@dataclass(frozen=True)
+class ReadStudy:
+    """A study with what was read from its images, all in the order of `study.images`."""
+
+    study: Study
+    prepared: tuple[NDArray[Any], ...]
+    """What the encoder's `prepare` made of each image."""
+    statistics: tuple[PixelStatistics, ...]
+    warnings: tuple[str, ...]
+    """Files that were left out, by name and error code."""
+
+    def batch(self) -> NDArray[Any]:
+        """The prepared images stacked, images first: what an encoder runs on."""
+        return np.stack(self.prepared)
+
+
+def read_study(
+    paths: Sequence[Path],
+    readers: Readers,
+    *,
+    view: ViewPosition | None = None,
+    patient_key: PatientKey | None = None,
+    indication: str | None = None,
+) -> ReadStudy:
+    """Read files and folders as one study.
+
+    `view` and `patient_key` come from the request and win over the header. Raises the image's own error when a
+    single file is unreadable, InvalidStudy when no image is left or the images belong to several studies.
+    """
+    files = _files(paths)
+    readings: list[Reading] = []
+    faults: list[tuple[Path, PrelimError]] = []
+    for file, result in zip(files, readers.read([str(f) for f in files]), strict=True):
+        if isinstance(result, PrelimError):
+            faults.append((file, result))
+        else:
+            readings.append(result)
+    if not readings:
+        raise faults[0][1]
+    warnings = tuple(f"{file.name} was left out: {fault.code}" for file, fault in faults)
+    return assemble(readings, view=view, patient_key=patient_key, indication=indication, warnings=warnings)
+
+
+def assemble(
+    readings: Sequence[Reading],
+    *,
+    view: ViewPosition | None = None,
+    patient_key: PatientKey | None = None,
+    indication: str | None = None,
+    warnings: tuple[str, ...] = (),
+) -> ReadStudy:
+    """Make one study of images that were read; arguments and errors as in `read_study`."""
+    # Frontal first; the sort is stable.
+    ordered = sorted(readings, key=lambda r: view_group(view or r.attributes.view) != "frontal")
+    _same("studies", [r.attributes.study_instance_uid for r in ordered])
+    _same("patients", [r.attributes.patient_key for r in ordered])
+    images = tuple(_image(reading, view) for reading in ordered)
+    header = images[0].attributes
+    study = Study(
+        images=images,
+        study_instance_uid=header.study_instance_uid,
+        patient_key=patient_key or header.patient_key,
+        indication=indication or header.indication,
+    )
+    return ReadStudy(study, tuple(r.prepared for r in ordered), tuple(r.statistics for r in ordered), warnings)
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InvalidStudy(f"there is no file {path}", fix="check the path")
+    if not files:
+        raise InvalidStudy("there is no file in the folder", fix="give a folder with the images of one study")
+    if len(files) > MAX_IMAGES:
+        raise InvalidStudy(f"{len(files)} files are more than one study", fix=f"give at most {MAX_IMAGES}")
+    return files
+
+
+def _same(what: str, values: Sequence[str | None]) -> None:
+    if len({v for v in values if v is not None}) > 1:
+        raise InvalidStudy(f"the images belong to several {what}", fix="give the images of one study")
+
+
+def _image(reading: Reading, view: ViewPosition | None) -> StudyImage:
+    attributes = reading.attributes
+    if view is not None:
+        attributes = attributes.model_copy(update={"view": view, "view_source": "request"})
+    return StudyImage(path=reading.path, digest=reading.digest, attributes=attributes)

@@ -1,0 +1,170 @@
+"""Building an index: counts that reconcile, resuming, replacing, removing, and being killed."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluation.drawings import write_studies
+from indexing.build import BuildReport, build
+from indexing.manifest import Quarantined
+from indexing.wiring import readers, writing
+from retrieval.index import open_index
+from retrieval.pixels.sandbox import Readers
+from retrieval.records import CaseId
+
+
+@pytest.fixture(scope="module")
+def reading() -> Any:
+    with readers(2) as opened:
+        yield opened
+
+
+def built(index: Path, manifest: Path, reading: Readers, **options: Any) -> tuple[BuildReport, list[Quarantined]]:
+    with writing(str(index), manifest, reading) as (opened, known):
+        return build(manifest, opened.store, opened.encoder, reading, known=known, **options)
+
+
+def rows_of(manifest: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in manifest.read_text().splitlines()]
+
+
+def rewrite(manifest: Path, rows: list[dict[str, Any]]) -> None:
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def visible(index: Path) -> dict[CaseId, str]:
+    with closing(open_index(str(index))) as opened:
+        return dict(opened.store.contents())
+
+
+def test_every_row_of_a_good_manifest_is_indexed_once(tmp_path: Path, reading: Readers) -> None:
+    report, refused = built(tmp_path / "index", write_studies(tmp_path, 30), reading)
+    assert (report.read, report.indexed, report.unchanged, report.quarantined, report.images) == (30, 30, 0, 0, 30)
+    assert refused == []
+    assert len(visible(tmp_path / "index")) == 30
+
+
+def test_a_second_build_encodes_nothing_and_publishes_nothing(tmp_path: Path, reading: Readers) -> None:
+    manifest = write_studies(tmp_path, 12)
+    first, _ = built(tmp_path / "index", manifest, reading)
+    again, _ = built(tmp_path / "index", manifest, reading)
+    assert (again.unchanged, again.indexed, again.images) == (12, 0, 0)
+    assert again.snapshot == first.snapshot
+
+
+def test_only_what_changed_is_encoded_again(tmp_path: Path, reading: Readers) -> None:
+    manifest = write_studies(tmp_path, 12)
+    built(tmp_path / "index", manifest, reading)
+    before = visible(tmp_path / "index")
+    rows = rows_of(manifest)
+    rows[3]["labels"] = ["changed"]
+    rewrite(manifest, rows)
+    (tmp_path / rows[7]["images"][0]["path"]).write_bytes((tmp_path / rows[8]["images"][0]["path"]).read_bytes())
+    report, _ = built(tmp_path / "index", manifest, reading)
+    after = visible(tmp_path / "index")
+    changed = {case for case in before if before[case] != after[case]}
+    assert (report.indexed, report.unchanged, report.images) == (2, 10, 2)
+    assert changed == {rows[3]["case_id"], rows[7]["case_id"]}
+
+
+@pytest.mark.parametrize(("absent", "left"), [("keep", 12), ("remove", 7)])
+def test_absent_rows_stay_unless_asked_otherwise(tmp_path: Path, reading: Readers, absent: str, left: int) -> None:
+    manifest = write_studies(tmp_path, 12)
+    built(tmp_path / "index", manifest, reading)
+    rewrite(manifest, rows_of(manifest)[:8])  # the header and seven rows
+    report, _ = built(tmp_path / "index", manifest, reading, absent=absent)
+    assert report.removed == 12 - left
+    assert len(visible(tmp_path / "index")) == left
+
+
+def test_bad_rows_are_quarantined_with_reasons_and_the_counts_reconcile(tmp_path: Path, reading: Readers) -> None:
+    manifest = write_studies(tmp_path, 12)
+    rows = rows_of(manifest)
+    (tmp_path / rows[1]["images"][0]["path"]).write_bytes(b"")
+    (tmp_path / rows[2]["images"][0]["path"]).write_bytes(b"no image at all")
+    whole = (tmp_path / rows[3]["images"][0]["path"]).read_bytes()
+    (tmp_path / rows[3]["images"][0]["path"]).write_bytes(whole[: len(whole) // 2])
+    rows[4]["images"].append({"path": "images/nowhere.png", "view": "LL"})
+    rows[5]["report"] = {"text": ""}
+    rows[6]["deidentified"] = None
+    rows[8]["case_id"] = rows[7]["case_id"]
+    rewrite(manifest, rows)
+    report, refused = built(tmp_path / "index", manifest, reading)
+    assert report.read == 12 == report.indexed + report.unchanged + report.quarantined
+    assert report.reasons == {"UNREADABLE_IMAGE": 4, "EMPTY_REPORT": 1, "NO_ATTESTATION": 1, "DUPLICATE_CASE": 1}
+    assert [q.line for q in refused] == [2, 3, 4, 5, 6, 7, 9]
+    assert len(visible(tmp_path / "index")) == 5
+
+
+def test_an_erased_case_is_not_indexed_again(tmp_path: Path, reading: Readers) -> None:
+    manifest = write_studies(tmp_path, 12)
+    built(tmp_path / "index", manifest, reading)
+    with closing(open_index(str(tmp_path / "index"))) as index:
+        assert index.erase([CaseId("drawn-000003")]) == 1
+    report, refused = built(tmp_path / "index", manifest, reading)
+    assert (report.unchanged, report.reasons) == (11, {"ERASED": 1})
+    assert refused[0].case_id == "drawn-000003"
+    assert "drawn-000003" not in visible(tmp_path / "index")
+
+
+def kill_builds(folder: Path, studies: int, kills: int, seed: int) -> dict[str, int]:
+    """Kill builds at random moments until `kills` were killed; returns counts after checking every promise.
+
+    Every finished round changes half of the rows, so that kills fall into first builds, replacements and publications.
+    """
+    moment = random.Random(seed)
+    manifest, index = write_studies(folder, studies, seed), folder / "index"
+    command = [sys.executable, "-m", "indexing", "build", str(manifest), "--index", str(index), "--batch", "8", "--json"]
+    killed = rounds = resumed = 0
+    longest = 4.0
+    while killed < kills:
+        expected = {row["case_id"] for row in rows_of(manifest)[1:]}
+        acknowledged: dict[str, str] = {}
+        while True:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            began = time.monotonic()
+            try:
+                out, _ = process.communicate(timeout=moment.uniform(0.2, longest) if killed < kills else None)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                killed += 1
+            if (index / "encoder.json").exists():
+                with closing(open_index(str(index))) as opened:
+                    staged, shown = dict(opened.store.staged()), dict(opened.store.contents())
+                    assert opened.verify() == []
+                held = shown | staged
+                assert all(held.get(case) == content for case, content in acknowledged.items())  # nothing lost
+                acknowledged = {**acknowledged, **staged}
+            if process.returncode == 0:
+                break
+            assert process.returncode == -signal.SIGKILL
+        longest = max(1.0, min(longest, 1.1 * (time.monotonic() - began)))
+        report = BuildReport.model_validate_json(out)
+        assert report.read == studies == report.indexed + report.unchanged
+        assert set(shown) == expected  # nothing doubled: one entry for each case ...
+        with closing(open_index(str(index))) as opened:
+            current = opened.store.current()
+            assert current is not None
+            assert (current.cases, current.images) == (studies, studies)  # ... and one row for each image
+        resumed += report.resumed
+        rounds += 1
+        rows = rows_of(manifest)
+        for row in rows[1 :: 2]:
+            row["labels"] = [f"round {rounds}"]
+        rewrite(manifest, rows)
+    return {"kills": killed, "rounds": rounds, "resumed": resumed, "studies": studies}
+
+
+@pytest.mark.slow
+def test_twenty_kills_of_a_build_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    counts = kill_builds(tmp_path, studies=120, kills=20, seed=7)
+    assert counts["kills"] >= 20

@@ -1,0 +1,202 @@
+"""Decoder processes: what one image does to its decoder, no other image notices."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retrieval.errors import DecoderTimeout, ImageTooLarge, OperatorError, UnreadableImage, UnsupportedImage
+from retrieval.pixels.limits import Limits
+from retrieval.pixels.read import digest, read_header, read_pixels
+from retrieval.pixels.sandbox import IN_FLIGHT, Readers, Reading
+from retrieval.pixels.statistics import pixel_statistics
+from retrieval.pixels.wire import Image
+from tests import dicom_files
+from tests.dicom_files import draw, jpeg, png, ramp
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[str]:
+    """Twelve different images; the fifth is all white."""
+    drawn = []
+    for number in range(12):
+        grey = np.full((16, 16), 20 * number, np.uint8)
+        if number == 4:
+            grey[:] = 255
+        write = (draw, png, jpeg)[number % 3]
+        drawn.append(str(write(tmp_path / f"{number}", grey)))
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[Readers]:
+    with Readers(dicom_files.as_is, workers=2, salt=b"salt") as started:
+        yield started
+
+
+def test_a_reading_is_what_reading_here_gives(readers: Readers, paths: list[str]) -> None:
+    for reading, path in zip(readers.read(paths), paths, strict=True):
+        assert isinstance(reading, Reading)
+        assert (reading.path, reading.digest) == (path, digest(path))
+        assert reading.attributes == read_header(path, salt=b"salt")
+        np.testing.assert_array_equal(reading.prepared, read_pixels(path))
+        assert reading.statistics == pixel_statistics(read_pixels(path))
+        assert reading.prepared.flags.writeable
+
+
+def test_readings_come_in_the_order_asked_for(readers: Readers, paths: list[str]) -> None:
+    many = paths * 10
+    assert [r.path for r in readers.read(many) if isinstance(r, Reading)] == many
+
+
+def test_an_error_stands_in_its_image_s_place(readers: Readers, paths: list[str], tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    colour = png(tmp_path / "colour", np.stack([ramp(8), ramp(8), ramp(8)[::-1]], axis=-1))
+    huge = draw(tmp_path / "huge", Rows=65535, Columns=65535)
+    results = list(readers.read([paths[0], str(empty), str(colour), str(huge), str(tmp_path / "none"), paths[1]]))
+    kinds = [type(r) for r in results]
+    assert kinds == [Reading, UnreadableImage, UnsupportedImage, ImageTooLarge, UnreadableImage, Reading]
+    error = results[1]
+    assert isinstance(error, UnreadableImage)
+    assert (error.what, error.fix) == ("the file is empty", "export the image again")
+
+
+def test_paths_are_taken_only_a_window_ahead(readers: Readers, paths: list[str]) -> None:
+    taken = []
+
+    def asked() -> Iterator[str]:
+        for path in paths * 10:
+            taken.append(path)
+            yield path
+
+    reading = readers.read(asked())
+    next(reading)
+    assert len(taken) == 2 * IN_FLIGHT
+    reading.close()  # type: ignore[attr-defined]
+    assert len(list(readers.read(paths))) == len(paths)
+
+
+def test_reading_nothing_gives_nothing(readers: Readers) -> None:
+    assert list(readers.read([])) == []
+
+
+def test_a_path_that_is_no_text_is_read(readers: Readers, tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/r\xf6ntgen.png")
+    png(Path(path), ramp(8))
+    assert [type(r) for r in readers.read([path])] == [Reading]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_crash_costs_one_image(paths: list[str], workers: int) -> None:
+    with Readers(dicom_files.killed_by_white, workers=workers) as readers:
+        results = list(readers.read(paths))
+        again = list(readers.read(paths[:2]))
+    assert [n for n, r in enumerate(results) if not isinstance(r, Reading)] == [4]
+    assert isinstance(results[4], UnreadableImage)
+    assert "died" in str(results[4])
+    assert all(isinstance(r, Reading) for r in again)
+
+
+def test_a_decoder_that_hangs_is_stopped_and_costs_one_image(paths: list[str]) -> None:
+    with Readers(dicom_files.asleep_on_white, workers=1, timeout_s=0.5) as readers:
+        results = list(readers.read(paths[:7]))
+    assert [type(r) for r in results] == [Reading] * 4 + [DecoderTimeout] + [Reading] * 2
+
+
+def test_too_much_memory_is_too_large_and_costs_one_image(paths: list[str]) -> None:
+    with Readers(dicom_files.greedy, workers=1, memory_bytes=2**30) as readers:
+        assert [type(r) for r in readers.read(paths[:2])] == [ImageTooLarge, ImageTooLarge]
+
+
+def test_the_limits_hold_in_the_decoder(paths: list[str]) -> None:
+    with Readers(dicom_files.as_is, workers=1, limits=Limits(max_rows=15)) as readers:
+        assert [type(r) for r in readers.read(paths[:3])] == [ImageTooLarge] * 3
+
+
+def test_a_decoder_cannot_write_a_file(paths: list[str]) -> None:
+    with Readers(dicom_files.writing, workers=1) as readers:
+        (reading,) = readers.read(paths[:1])
+    assert isinstance(reading, Reading)
+    assert reading.prepared.tolist() == [0]
+
+
+def test_a_decoder_has_no_secrets_in_its_environment(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRELIM_TEST_SECRET", "1")
+    with Readers(dicom_files.surroundings, workers=1) as readers:
+        (reading,) = readers.read(paths[:1])
+    assert isinstance(reading, Reading)
+    assert reading.prepared[0] == 0
+
+
+def test_what_would_have_to_be_unpickled_does_not_arrive(paths: list[str]) -> None:
+    with Readers(dicom_files.of_objects, workers=1) as readers:
+        (result,) = readers.read(paths[:1])
+    assert isinstance(result, OperatorError)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"), [("|O8", (1,)), ("<V8", (1,)), ("<f4", (-1,)), ("<f8", (10**6, 10**6)), ("<M8", (1,))]
+)
+def test_only_numbers_of_a_bounded_size_are_received(paths: list[str], dtype: str, shape: tuple[int, ...]) -> None:
+    said = {"digest": "0" * 64, "attributes": read_header(paths[0]), "statistics": pixel_statistics(np.zeros((1, 1)))}
+    with pytest.raises(ValueError):  # noqa: PT011 - pydantic's or ours, both are that
+        Image(**said, dtype=dtype, shape=shape).empty_array(2**30)  # type: ignore[arg-type]
+
+
+def test_a_fault_of_prepare_is_named_by_class_and_line_and_not_the_image_s(paths: list[str]) -> None:
+    with Readers(dicom_files.broken, workers=1) as readers:
+        results = list(readers.read(paths[:3]))
+    assert [type(r) for r in results] == [OperatorError] * 3
+    assert "ZeroDivisionError in dicom_files.py, line " in str(results[0])
+
+
+def _local(pixels: Any) -> Any:
+    return pixels
+
+
+def test_a_prepare_that_decoders_cannot_import_is_the_operator_s_to_repair(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setattr("tests.dicom_files._of_the_moment", _local, raising=False)
+    _local.__module__, _local.__qualname__ = "tests.dicom_files", "_of_the_moment"
+    with Readers(_local, workers=1) as readers, pytest.raises(OperatorError, match="did not start"):
+        list(readers.read(paths))
+    assert "_of_the_moment" in capfd.readouterr().err
+
+
+def test_leaving_ends_the_decoders_even_in_the_middle_of_an_image(paths: list[str]) -> None:
+    began = time.monotonic()
+    with Readers(dicom_files.asleep_on_white, workers=2) as readers:
+        reading = readers.read([paths[0], *paths[4:5] * 4])
+        next(reading)
+        pids = [worker._process.pid for worker in readers._workers if worker._process]
+    assert time.monotonic() - began < 10
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_an_interrupt_leaves_no_decoder(paths: list[str]) -> None:
+    pids: list[int] = []
+
+    def interrupted() -> None:
+        with Readers(dicom_files.as_is, workers=1) as readers:
+            pids.extend(worker._process.pid for worker in readers._workers if worker._process)
+            for _ in readers.read(paths):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def test_readers_outside_a_with_block_do_not_read(paths: list[str]) -> None:
+    with pytest.raises(RuntimeError, match="with block"):
+        next(Readers(dicom_files.as_is).read(paths))
