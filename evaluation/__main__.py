@@ -119,7 +119,7 @@ def _iu_table(report: IuReport) -> Table:
     table.caption = (
         f"lift@5 {report.lift5.value:.4f} [{report.lift5_interval.low:.4f}, {report.lift5_interval.high:.4f}], "
         f"random {report.lift5_random:.4f}, lift@20 {report.lift20:.4f}; "
-        f"heads read from the reference findings: macro-F1 {report.reader_macro_f1:.3f}; no draft: {report.empty_drafts}"
+        f"heads read from the reference: macro-F1 {report.reader_macro_f1:.3f}; no draft: {report.empty_drafts}"
     )
     return table
 

@@ -17,9 +17,8 @@ import numpy as np
 
 from evaluation.drawings import write_studies
 from indexing.build import build
-from indexing.fit import fit_descriptor
 from indexing.wiring import readers
-from retrieval.encoders.descriptor import features
+from retrieval.encoders.descriptor import DescriptorEncoder, features
 from retrieval.pixels.read import read_pixels
 from retrieval.records import Case, CaseId, CaseImage, EncoderIdentity, ImageDigest, PatientKey, Record, StudyUid
 from retrieval.sections import compose_report
@@ -77,7 +76,8 @@ def bench(rows: int = 100_000, files: int = 600) -> BenchReport:
 
 def _paired(ours: Callable[[], object], other: Callable[[], object], pairs: int) -> tuple[list[float], list[float]]:
     ours(), other()  # warm caches
-    mine, theirs = [], []
+    mine: list[float] = []
+    theirs: list[float] = []
     for pair in range(pairs):
         for timed, times in ((ours, mine), (other, theirs)) if pair % 2 else ((other, theirs), (ours, mine)):
             began = time.perf_counter()
@@ -147,8 +147,7 @@ def _bench_case(number: int) -> Case:
 def _indexing(folder: Path, files: int) -> tuple[Ratios, Ratios | None]:
     manifest = write_studies(folder, files)
     paths = sorted((folder / "images").glob("*.png"))
-    with readers(1) as reading:
-        encoder, _ = fit_descriptor(manifest, reading)
+    encoder = DescriptorEncoder.fit(np.stack([features(read_pixels(path)) for path in paths]))
 
     def bare() -> object:
         rows = np.stack([features(read_pixels(path)) for path in paths])

@@ -50,7 +50,7 @@ class Drawing:
 def _disc(x: float, y: float, rx: float, ry: float, softness: float = 0.02) -> NDArray[np.float32]:
     """A soft ellipse: 1 inside, 0 outside, in fractions of the image."""
     r = np.sqrt(((_X - x) / rx) ** 2 + ((_Y - y) / ry) ** 2)
-    return np.clip((1 - r) / softness * min(rx, ry), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((1 - r) / softness * min(rx, ry), 0, 1), np.float32)
 
 
 def _body(rng: np.random.Generator, width: float) -> NDArray[np.float32]:
@@ -63,7 +63,7 @@ def _body(rng: np.random.Generator, width: float) -> NDArray[np.float32]:
             y = 0.2 + 0.085 * rib + 0.10 * np.abs(_X - 0.5)
             image += 0.07 * lung * np.exp(-(((_Y - y) / 0.012) ** 2))
     image += 0.15 * np.exp(-(((_X - 0.5) / 0.035) ** 2)) * (_Y > 0.1)
-    return (image + 0.02 * rng.standard_normal() * (_Y - 0.5)).astype(np.float32)
+    return np.asarray(image + 0.02 * rng.standard_normal() * (_Y - 0.5), np.float32)
 
 
 def draw(seed: int) -> Drawing:

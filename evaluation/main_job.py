@@ -79,7 +79,7 @@ def measure_main_job(data: Path, workers: int) -> MainJobReport:
         folder = Path(scratch)
         index = str(folder / "index")
         manifest = write_iu_manifest(data, folder / "iu.jsonl")
-        with readers(workers) as reading, writing(index, manifest, reading) as (opened, known):
+        with readers(workers) as reading, writing(index, manifest, workers=workers) as (opened, known):
             report, _ = build(manifest, opened.store, opened.encoder, reading, known=known)
             keep_summary(opened)
         with open_desk(index, workers=workers) as desk:

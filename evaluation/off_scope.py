@@ -1,9 +1,9 @@
 """Images that are no chest radiograph, to hold the gate to its word: drawn from nothing, or real ones spoilt.
 
 Two doors. `off_scope_images` draws blanks, patterns, pages, scenes and procedural look-alikes of other radiology (a
-hand, a knee, a skull, a CT slice, an ultrasound fan ...). `corrupted` spoils a chest image handed in at run time so that
-nobody could draft from it. Both answer the same for the same seed. The look-alikes are soft shapes, easier than a real
-hand or knee: a gate that lets them pass is bad, one that stops them is not thereby proven. A mirrored, turned or
+hand, a knee, a skull, a CT slice, an ultrasound fan ...). `corrupted` spoils a chest image handed in at run time so
+that nobody could draft from it. Both answer the same for the same seed. The look-alikes are soft shapes, easier than a
+real hand or knee: a gate that lets them pass is bad, one that stops them is not thereby proven. A mirrored, turned or
 inverted chest is still a chest radiograph, so `turned` is kept apart.
 """
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import affine_transform, gaussian_filter, zoom
 
 Grey = NDArray[np.uint8]
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating]
 SIDE = 384
 """Rows and columns of a drawing before some are cut to another shape."""
 _Y, _X = (np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) + 0.5) / SIDE
@@ -125,7 +125,7 @@ def _stripes(rng: np.random.Generator) -> Plane:
 
 def _hand(rng: np.random.Generator) -> Plane:
     plane, bones = 0.3 * _disc(0.5, 0.68, 0.2, 0.2), np.zeros((SIDE, SIDE), np.float32)
-    for finger, tip in enumerate(rng.uniform(-0.02, 0.02, 5) + [0.42, 0.16, 0.1, 0.15, 0.26]):
+    for finger, tip in enumerate(np.array([0.42, 0.16, 0.1, 0.15, 0.26]) + rng.uniform(-0.02, 0.02, 5)):
         x1, x0 = 0.14 + 0.18 * finger, 0.36 + 0.07 * finger
         plane = np.maximum(plane, 0.3 * np.clip(3 * _bone(x0, 0.7, x1, tip, 0.045), 0, 1))
         joints = [(x0 + (x1 - x0) * t, 0.7 + (tip - 0.7) * t) for t in (0.0, 0.38, 0.42, 0.66, 0.7, 0.95)]

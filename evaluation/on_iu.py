@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-from generation.statements import prepare_statements, summarise
 from numpy.typing import NDArray
 
 from evaluation.iu import FOLDS, IuStudy, read_studies
@@ -20,7 +19,8 @@ from evaluation.retrieval_metrics import MINIMUM, Lift, lift_at, lift_interval
 from evaluation.statistics import Flags, Interval, macro_f1, macro_f1_difference
 from evaluation.text_metrics import TextScores, rouge_l, text_scores
 from generation.consensus import draft_findings
-from generation.terms import FINDINGS, read
+from generation.statements import prepare_statements, summarise
+from generation.terms import HEADS, read
 from indexing.fit import FIT_IMAGES
 from retrieval.encoders.descriptor import DescriptorEncoder
 from retrieval.pixels.sandbox import Readers, Reading
@@ -116,12 +116,12 @@ def measure_iu(data: Path, workers: int) -> IuReport:
     names = sorted({head for s in studies for head in s.heads})
     has = np.array([[head in s.heads for head in names] for s in studies])
     place = {s.case_id: i for i, s in enumerate(studies)}
-    neighbours = np.array([[place[c.case.case_id] for c in cases[:20]] for cases in found])
+    neighbours = np.array([[place[c.case.case_id] for c in nearest[:20]] for nearest in found])
     chance = np.random.default_rng(0).integers(0, len(studies), neighbours.shape)
 
     quoted = np.flatnonzero(folds != TUNING_FOLD)
-    scored = [h for h in FINDINGS if h in names and has[:, names.index(h)].sum() >= MINIMUM]
-    truth = has[np.ix_(quoted, [names.index(h) for h in scored])]
+    scored = [h for h in HEADS if h in names and has[:, names.index(h)].sum() >= MINIMUM]
+    truth = has[quoted][:, [names.index(h) for h in scored]]
     references = [studies[i].findings for i in quoted]
     constant = _best_constant([s.findings for s in studies if s.fold == TUNING_FOLD])
     texts = {
@@ -193,11 +193,12 @@ def _study(reading: Reading) -> Study:
 def _best_constant(reports: Sequence[str]) -> str:
     """The report of the tuning fold that reads most like the others there, by ROUGE-L."""
     tried = [reports[i] for i in np.random.default_rng(0).permutation(len(reports))[:CONSTANTS]]
-    return max(tried, key=lambda text: float(rouge_l([text] * len(reports), reports).mean()))
+    best: str = max(tried, key=lambda text: float(rouge_l([text] * len(reports), reports).mean()))
+    return best
 
 
 def _asserted(texts: Sequence[str], heads: Sequence[str]) -> Flags:
-    return np.array([[head in said for head in heads] for said in (read(text).asserted for text in texts)])
+    return np.array([[head in said for head in heads] for said in (read(text).present for text in texts)])
 
 
 def _heads(name: str, asserted: dict[str, Flags], truth: Flags) -> Heads:

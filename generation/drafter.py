@@ -5,6 +5,7 @@ refuses to know about transports, files and stores. Steps that need an expert or
 those exist; the retrieval draft stays as degraded mode and as the floor that every model must beat.
 """
 
+import hashlib
 from importlib.metadata import version
 
 from generation.consensus import POLICY, Policy, draft_findings
@@ -32,6 +33,8 @@ class Drafter:
         self._gate = gate
         self._statements = prepare_statements(statements)
         self._policy = policy
+        settings = hashlib.sha256(policy.model_dump_json().encode()).hexdigest()[:12]
+        self._name = f"{NAME}/{settings}"
 
     def similar_cases(self, read: ReadStudy, limit: int) -> tuple[GateVerdict, Evidence]:
         """Return the gate's verdict and the similar cases; a study out of scope has none.
@@ -39,19 +42,18 @@ class Drafter:
         Raises StoreUnavailable when nothing is published.
         """
         # 1. The study arrives read: pixels were decoded in a limited process, headers are records.
-        study = read.study
-        # 2. The gate's header rules, before any work is done.
-        verdict = self._gate.judge_headers(study)
+        # 2. The gate's header rules: modality and body part.
+        verdict = self._gate.judge_headers(read.study)
         if not verdict.in_scope:
             return verdict, Evidence()
-        # 3. One unit vector per image.
+        # 3. The gate's pixel rules: can anything be seen, is it a chest radiograph, which view is it?
+        read, verdict = self._gate.judge_pixels(read)
+        if not verdict.in_scope:
+            return verdict, Evidence()
+        # 4. One unit vector per image.
         vectors = self._encoder.finish(self._encoder.run(read.batch()))
-        # 4. The gate's pixel rules: is it a chest radiograph, which view is it, can anything be seen?
-        study, verdict = self._gate.judge_pixels(read, vectors, self._retriever)
-        if not verdict.in_scope:
-            return verdict, Evidence()
         # 5. Similar cases, never the patient's own.
-        return verdict, self._retriever.retrieve(study, vectors, limit)
+        return verdict, self._retriever.retrieve(read.study, vectors, limit)
 
     def draft(self, read: ReadStudy) -> Draft:
         """Draft the findings from the reports of similar cases, or say why there is no draft."""
@@ -73,19 +75,17 @@ class Drafter:
             sentences=consensus.sentences,
             warnings=verdict.warnings,
             evidence=evidence,
-            drafter=f"{NAME}/{self._policy.identity}",
+            drafter=self._name,
             software=version("prelim"),
         )
 
-    def _abstain(
-        self, reason: ReasonCode | None, explanation: str, verdict: GateVerdict, evidence: Evidence
-    ) -> Draft:
+    def _abstain(self, reason: ReasonCode | None, explanation: str, verdict: GateVerdict, evidence: Evidence) -> Draft:
         return Draft(
             status="abstained",
             reason=reason,
             explanation=explanation,
             warnings=verdict.warnings,
             evidence=evidence,
-            drafter=f"{NAME}/{self._policy.identity}",
+            drafter=self._name,
             software=version("prelim"),
         )

@@ -79,16 +79,19 @@ def _ends(before: str) -> bool:
 
 
 _DEIDENTIFIED: Final = re.compile(r"x{3,}|_{2,}|\[\s*\*\*|\*\*\]|\[(?:name|date|redacted|removed)\w*\]", re.I)
-_NAME: Final = re.compile(r"\b(?:Dr|DR|Mr|Mrs|Ms|Prof)\.?\s+[A-Z]|\b(?:Dr|Prof)\b|\bM\.?D\.?(?=[\s.,]|$)|\b[Dd]octor\b")
+_NAME: Final = re.compile(
+    r"\b(?:Dr|DR|Mr|Mrs|Ms|Prof)\.?\s+[A-Z]|\b(?:Dr|Prof)\b|\bM\.?D\.?(?=[\s.,]|$)|\b(?:[Dd]octor|[Pp]hysician|[Rr]adiologist|[Nn]urse|RN)\b"
+)
 _DATE: Final = re.compile(
     r"\b\d{1,2}[/-]\d{1,2}(?:[/-]\d{2,4})?\b(?!\s*(?:cm|mm))|\b(?:19|20)\d\d\b|\b\d{1,2}:\d{2}\b|"
     r"\b(?:january|february|march|april|june|july|august|september|october|november|december)\b|"
+    r"\bin may\b|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sept?|oct|nov|dec)\.?\s+\d|"
     r"\b(?:a\.?m\.?|p\.?m\.?)\s*(?:on|today|$)|\b(?:today|yesterday|tomorrow|hours?|days?|weeks?|months?|years?)\b",
     re.I,
 )
 _MEASUREMENT: Final = re.compile(
     r"\b\d+(?:[.,]\d+)?\s*-?\s*(?:cm|mm|centimet\w+|millimet\w+|ml|cc|french|fr|degrees?|%|percent)(?=\W|$)|"
-    r"\b\d+(?:\.\d+)?\s*x\s*\d+|\b(?:sub)?centimet\w+|\bmillimet\w+|\bmeasur(?:es|ed|ing)\b|\bcm\b|\bmm\b",
+    r"\b\d+(?:\.\d+)?\s*x\s*\d+|\b(?:sub)?centimet\w+|\bmillimet\w+|\bmeasur(?:es?|ed|ing|ements?)\b|\bcm\b|\bmm\b|\binch(?:es)?\b",
     re.I,
 )
 # "Prior granulomatous disease" describes what the image shows now, and "normal for age" is said of anybody. They are
@@ -105,7 +108,8 @@ _PRIOR: Final = re.compile(
     r"follow-?\s?up|recent(?:ly)?|last|baseline|similar|developed|developing|chang(?:e|ed) (?:from|in|since)|"
     r"(?:no|without|not|little)\s+(?:\w+\s+){0,2}chang(?:e|ed)|increased (?:from|since|in size)|"
     r"decreased (?:from|since|in size)|more (?:prominent|pronounced|conspicuous)|less (?:prominent|conspicuous)|"
-    r"old (?:films?|exam\w*|stud\w+)|(?:has|have) (?:been|increased|decreased|cleared|enlarged))\b",
+    r"old (?:films?|exam\w*|stud\w+)|(?:has|have) (?:been|increased|decreased|cleared|enlarged)|"
+    r"(?:increas|decreas|enlarg|evolv)ing|stability|unaltered|before)\b",
     re.I,
 )
 _OTHER_MODALITY: Final = re.compile(

@@ -1,24 +1,21 @@
-"""What is true of a whole snapshot: what an ordinary image is like, and what reports usually say.
+"""What is true of a whole snapshot: what its reports usually say, against which the drafter judges a vote.
 
-The gate compares a study with the first, the drafter a vote with the second. Both are made after every publication,
-rollback and erasure and kept beside the snapshot; where that document is missing or of another snapshot (a build was
-killed between publishing and writing it) it is made again in memory, so that a reader is never wrong, only slower.
+Made after every publication, rollback and erasure and kept beside the snapshot; where that document is missing or of
+another snapshot (a build was killed between publishing and writing it) it is made again in memory, so that a reader is
+never wrong, only slower.
 """
 
 from generation.statements import Statements, summarise
 from retrieval.errors import StoreUnavailable
-from retrieval.gate import Scope, survey
 from retrieval.index import Index
 from retrieval.records import Record, SnapshotId
 
 
 class IndexSummary(Record):
-    """A snapshot in figures and phrases. Phrases are report text: an erasure makes this document anew."""
+    """A snapshot in rates and phrases. Phrases are report text: an erasure makes this document anew."""
 
     snapshot: SnapshotId
     """Which snapshot this is about."""
-    scope: Scope
-    """What an ordinary image is like."""
     statements: Statements
     """What reports usually say."""
 
@@ -31,7 +28,6 @@ def make_summary(index: Index) -> IndexSummary:
     visible = sorted(index.store.contents())
     return IndexSummary(
         snapshot=snapshot.snapshot_id,
-        scope=survey(index.store),
         statements=summarise(index.store.cases(visible)),
     )
 

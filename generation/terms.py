@@ -95,7 +95,7 @@ _PATTERNS: Final[Mapping[str, Sequence[str]]] = {
         r"\b(dilated|enlarged) (thoracic )?aorta",
     ),
     "Atherosclerosis": (r"\batheroscler\w+", r"\batheromat\w+", r"\bartherosc\w+", r"\batherosc\w+"),
-    "Calcinosis": (r"(?<!atherosclerotic )(?<!vascular )\bcalcifi(ed|c|cation|cations)\b(?!( \w+){0,3} granuloma)"),
+    "Calcinosis": (r"(?<!atherosclerotic )(?<!vascular )\bcalcifi(ed|c|cation|cations)\b(?!( \w+){0,3} granuloma)",),
     "Mediastinum": (
         r"\bmediastin\w+( \w+){0,3} (prominen\w+|widen\w+)",
         r"\b(widen\w+|prominen\w+)( \w+){0,3} mediastin\w+",

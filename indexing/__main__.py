@@ -111,7 +111,7 @@ def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
 
         with (
             readers(options.workers) as reading,
-            writing(options.index, options.manifest, reading, on_image=on_image) as (index, known),
+            writing(options.index, options.manifest, workers=options.workers, on_image=on_image) as (index, known),
         ):
             progress.update(fitting, visible=False)
             report, refused = build(

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from retrieval.pixels.read import digest
-from retrieval.pixels.sandbox import Readers, Reading
 
 from indexing.manifest import ManifestStudy, Quarantined, read_manifest
 from retrieval.encoders.encoder import Encoder
 from retrieval.errors import PrelimError
 from retrieval.gate import refuse_for_index
+from retrieval.pixels.read import digest
+from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.records import Case, CaseId, CaseImage, ImageDigest, Record, SnapshotId
 from retrieval.stores.store import Entry, Store
 

@@ -1,55 +1,92 @@
-"""Fit the embedded encoder to a manifest: once per index, before anything is encoded.
+"""Fit what an index needs to know of its images: once, before anything is encoded.
 
-Whitening needs the mean and spread of many images. It is fitted on a seeded sample of the manifest and kept in the
-index, because it belongs to the encoder's identity: every later image, indexed or queried, goes through the same one.
+Whitening needs the mean and spread of many images, the gate what is ordinary among them. Both are learned from one
+seeded sample of the manifest and kept in the index: the whitening belongs to the encoder's identity, and every later
+image, indexed or queried, goes through the same one. An index that has outgrown its first build is fitted anew by
+building it again.
 """
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from retrieval.encoders.descriptor import DescriptorEncoder
-from retrieval.pixels.sandbox import Readers, Reading
 
 from indexing.manifest import ManifestStudy, read_manifest
+from retrieval.encoders.descriptor import DescriptorEncoder
 from retrieval.errors import InvalidManifest
 from retrieval.gate import refuse_for_index
+from retrieval.look import Scope, ViewScope
+from retrieval.pixels.sandbox import Readers, Reading
+from retrieval.records import PatientKey, ViewPosition, view_group
 
 FIT_IMAGES = 2000
-"""Images sampled: the whitening's figures on real radiographs no longer change beyond this (evaluation/measured)."""
+"""Images sampled; with 300 frontal ones retrieval on real studies is as good as with all (ARCHITECTURE.md, Encoder)."""
+REFUSED_FRONTALS, REFUSED_LATERALS = 0.001, 0.02
+"""Parts of the index's own held-out images that the gate's bounds may refuse; frontals have the lung fit as well."""
 SEED = 0
 
 
-def fit_descriptor(
-    manifest: Path, readers: Readers, *, on_image: Callable[[int], None] = lambda images: None
-) -> tuple[DescriptorEncoder, dict[str, Reading]]:
-    """Fit on at most FIT_IMAGES images; also returns them by path, so that no image is prepared twice.
+@dataclass(frozen=True)
+class _Sampled:
+    place: int
+    path: str
+    view: ViewPosition | None
+    patient: PatientKey
 
-    Raises InvalidManifest when no image of the manifest can be read.
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was learned, and the images that were read for it."""
+
+    encoder: DescriptorEncoder
+    scope: Scope
+    known: dict[str, Reading]
+    """By path: they need not be read again."""
+
+
+def fit(manifest: Path, readers: Readers, *, on_image: Callable[[int], None] = lambda images: None) -> Fitted:
+    """Fit on at most FIT_IMAGES images; `readers` must look.
+
+    The whitening is fitted on frontal images, which decide what is similar (on all when there are none). Raises
+    InvalidManifest when no image of the manifest can be read.
     """
     sample = _sample(manifest)
     known: dict[str, Reading] = {}
-    for reading in readers.read(sample):
+    groups: dict[str, list[tuple[Reading, PatientKey]]] = {"frontal": [], "lateral": [], "other": []}
+    for sampled, reading in zip(sample, readers.read([s.path for s in sample]), strict=True):
+        on_image(1)
         if isinstance(reading, Reading) and refuse_for_index(reading.attributes) is None:
             known[reading.path] = reading
-        on_image(1)
+            groups[view_group(sampled.view or reading.attributes.view)].append((reading, sampled.patient))
     if not known:
         raise InvalidManifest("no image of the manifest can be read", fix="look at the quarantine file")
-    rows = np.stack([reading.prepared for reading in known.values()])
-    return DescriptorEncoder.fit(rows), known
+    rows = [reading.prepared for reading, _ in groups["frontal"]] or [r.prepared for r in known.values()]
+    return Fitted(
+        DescriptorEncoder.fit(np.stack(rows)),
+        Scope(frontal=_learn(groups["frontal"], REFUSED_FRONTALS), lateral=_learn(groups["lateral"], REFUSED_LATERALS)),
+        known,
+    )
 
 
-def _sample(manifest: Path) -> list[str]:
-    """Reservoir sample (Vitter, 1985) of image paths in one pass, in manifest order."""
+def _learn(images: list[tuple[Reading, PatientKey]], refused: float) -> ViewScope | None:
+    return ViewScope.learn([reading.look for reading, _ in images], [patient for _, patient in images], refused)
+
+
+def _sample(manifest: Path) -> list[_Sampled]:
+    """Reservoir sample (Vitter, ACM TOMS 11:37, 1985) of the images in one pass, in manifest order."""
     chooser = random.Random(SEED)
-    reservoir: list[tuple[int, str]] = []
-    seen = 0
-    for row in read_manifest(manifest):
-        for path in row.paths if isinstance(row, ManifestStudy) else ():
+    reservoir: list[_Sampled] = []
+    place = 0
+    for study in read_manifest(manifest):
+        if not isinstance(study, ManifestStudy):
+            continue
+        for path, image in zip(study.paths, study.row.images, strict=True):
+            sampled = _Sampled(place, path, image.view, study.patient_key)
             if len(reservoir) < FIT_IMAGES:
-                reservoir.append((seen, path))
-            elif (place := chooser.randrange(seen + 1)) < FIT_IMAGES:
-                reservoir[place] = (seen, path)
-            seen += 1
-    return [path for _, path in sorted(reservoir)]
+                reservoir.append(sampled)
+            elif (drawn := chooser.randrange(place + 1)) < FIT_IMAGES:
+                reservoir[drawn] = sampled
+            place += 1
+    return sorted(reservoir, key=lambda s: s.place)

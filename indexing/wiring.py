@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from indexing.fit import fit_descriptor
+from indexing.fit import fit
 from retrieval.encoders.descriptor import DescriptorEncoder
-from retrieval.index import Index, keep_encoder, read_encoder, shelf_at
+from retrieval.index import Index, keep_fitted, read_fitted, shelf_at
+from retrieval.look import look
 from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.stores.segmented import SegmentedStore
 
@@ -19,9 +20,9 @@ def readers(workers: int | None = None) -> Readers:
 
 @contextmanager
 def writing(
-    location: str, manifest: Path, reading: Readers, *, on_image: Callable[[int], None] = lambda images: None
+    location: str, manifest: Path, *, workers: int | None = None, on_image: Callable[[int], None] = lambda images: None
 ) -> Iterator[tuple[Index, dict[str, Reading]]]:
-    """Open an index for a build, making it and fitting its encoder when it is new.
+    """Open an index for a build, making and fitting it when it is new.
 
     Also gives the images that fitting has read. Raises StoreBusy when another process is writing.
     """
@@ -29,10 +30,13 @@ def writing(
     known: dict[str, Reading] = {}
     try:
         shelf.lock()  # before fitting: two first builds must not fit two encoders
-        encoder = read_encoder(shelf)
-        if encoder is None:
-            encoder, known = fit_descriptor(manifest, reading, on_image=on_image)
-            keep_encoder(shelf, encoder)
-        yield Index(shelf, SegmentedStore(shelf, encoder.identity, encoder.dimension), encoder), known
+        kept = read_fitted(shelf)
+        if kept is None:
+            with Readers(DescriptorEncoder.prepare, look=look, workers=workers or os.cpu_count() or 1) as looking:
+                fitted = fit(manifest, looking, on_image=on_image)
+            keep_fitted(shelf, fitted.encoder, fitted.scope)
+            kept, known = (fitted.encoder, fitted.scope), fitted.known
+        encoder, scope = kept
+        yield Index(shelf, SegmentedStore(shelf, encoder.identity, encoder.dimension), encoder, scope), known
     finally:
         shelf.close()

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from retrieval.encoders.descriptor import DescriptorEncoder
-from retrieval.errors import MissingDependency, StoreCorrupt, StoreUnavailable
+from retrieval.errors import EncoderMismatch, MissingDependency, StoreCorrupt, StoreUnavailable
+from retrieval.look import Scope
 from retrieval.records import CaseId, EncoderIdentity, Record
 from retrieval.stores.documents import check_seal, seal, unseal
 from retrieval.stores.faiss_segments import FaissSegments
@@ -23,8 +24,10 @@ R = TypeVar("R", bound=Record)
 
 ENCODER = "encoder"
 """The document with the fitted encoder; written once, before the first vector."""
+SCOPE = "scope"
+"""The document with what is ordinary in the index, for the gate; written with the encoder."""
 SUMMARY = "summary"
-"""The document about the whole snapshot: what the gate and the drafter compare a study with."""
+"""The document about the whole snapshot: what the drafter compares a vote with."""
 
 
 class EncoderState(Record):
@@ -44,6 +47,7 @@ class Index:
     """Where documents and segments stand."""
     store: SegmentedStore
     encoder: DescriptorEncoder
+    scope: Scope
 
     def summary(self, kind: type[R]) -> R | None:
         """What is kept about the whole; None when nothing is. Raises StoreCorrupt."""
@@ -63,7 +67,7 @@ class Index:
     def verify(self) -> list[str]:
         """Every fault of the store and of the documents beside it; empty when whole."""
         faults = self.store.verify()
-        for name in (ENCODER, SUMMARY):
+        for name in (ENCODER, SCOPE, SUMMARY):
             try:
                 if (sealed := self.shelf.read(name)) is not None:
                     check_seal(name, sealed)
@@ -92,17 +96,24 @@ def shelf_at(location: str) -> Segments:
     return QdrantSegments(server, name, api_key=os.environ.get("PRELIM_QDRANT_API_KEY"))
 
 
-def read_encoder(shelf: Segments) -> DescriptorEncoder | None:
-    """The encoder kept on a shelf; None when none was fitted yet. Raises StoreCorrupt."""
+def read_fitted(shelf: Segments) -> tuple[DescriptorEncoder, Scope] | None:
+    """The encoder and the scope kept on a shelf; None when nothing was fitted yet. Raises StoreCorrupt."""
     sealed = shelf.read(ENCODER)
     if sealed is None:
         return None
     kept = unseal(EncoderState, ENCODER, sealed)
-    return DescriptorEncoder.from_bytes(base64.b64decode(kept.state))
+    encoder = DescriptorEncoder.from_bytes(base64.b64decode(kept.state))
+    if encoder.identity != kept.identity:
+        raise EncoderMismatch(
+            f"the index was built with encoder {kept.identity}; this version makes {encoder.identity} of it",
+            fix="use the version it was built with, or build the index again",
+        )
+    return encoder, unseal(Scope, SCOPE, shelf.read(SCOPE))
 
 
-def keep_encoder(shelf: Segments, encoder: DescriptorEncoder) -> None:
-    """Write the encoder; the shelf must be locked and hold none."""
+def keep_fitted(shelf: Segments, encoder: DescriptorEncoder, scope: Scope) -> None:
+    """Write scope and encoder to a locked shelf that holds none; the encoder, written last, says both are there."""
+    shelf.write(SCOPE, seal(scope))
     state = base64.b64encode(encoder.to_bytes()).decode()
     shelf.write(ENCODER, seal(EncoderState(identity=encoder.identity, state=state)))
 
@@ -115,10 +126,11 @@ def open_index(location: str, opening: Literal["current", "repair"] = "current")
     """
     shelf = shelf_at(location)
     try:
-        encoder = read_encoder(shelf)
-        if encoder is None:
+        fitted = read_fitted(shelf)
+        if fitted is None:
             raise StoreUnavailable(f"there is no index at {location}", fix="build one: prelim-index build")
-        return Index(shelf, SegmentedStore(shelf, encoder.identity, encoder.dimension, opening=opening), encoder)
+        encoder, scope = fitted
+        return Index(shelf, SegmentedStore(shelf, encoder.identity, encoder.dimension, opening=opening), encoder, scope)
     except BaseException:
         shelf.close()
         raise

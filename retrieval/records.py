@@ -110,7 +110,7 @@ class ImageAttributes(Record):
     pixel_spacing_mm: tuple[float, float] | None = None
     """Row and column spacing in mm; None when unknown."""
     pixel_spacing_calibrated: bool = False
-    """True for Pixel Spacing; False for Imager Pixel Spacing, which ignores magnification."""
+    """True when the spacing is at the patient; False for Imager Pixel Spacing or a copy of it (PS3.3 10.7.1.3)."""
 
 
 class StudyImage(Record):

@@ -1,23 +1,21 @@
 """Query vectors to similar cases: which views are compared, whose cases are left out, how they are ranked.
 
 A frontal image is compared with frontal images only, a lateral with laterals. Frontal images decide whenever the study
-has one: on real studies, mixing in the lateral made retrieval worse with every weight tried (ARCHITECTURE.md, Retrieval).
+has one: on real studies, mixing
+in the lateral made retrieval worse with every weight tried (ARCHITECTURE.md, Retrieval).
 The retriever refuses to know about pixels, prompts and drafts.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 
 from retrieval.encoders.encoder import Vectors
-from retrieval.records import CaseId, EncoderIdentity, Evidence, Hit, RetrievedCase, Study, ViewGroup, Where, view_group
+from retrieval.records import CaseId, EncoderIdentity, Evidence, RetrievedCase, Study, ViewGroup, Where, view_group
 from retrieval.stores.store import Store
 
 DEPTH = 4
 """Image rows asked for per wanted case: a case may own several rows of one view."""
-GATE_ROWS = 10
-"""Nearest rows the gate looks at."""
 
 
 class Retriever:
@@ -49,22 +47,6 @@ class Retriever:
             for rank, case in enumerate(self._store.cases(chosen), 1)
         )
         return Evidence(cases=cases, index_snapshot=snapshot and snapshot.snapshot_id, encoder=self._encoder)
-
-    def nearest_rows(self, study: Study, vectors: Vectors) -> list[list[Hit]]:
-        """Return the nearest rows of each image within its view group, other patients only, for the gate.
-
-        An image of unknown view is compared with every view.
-        """
-        rows: list[list[Hit]] = []
-        for image, shown in enumerate(study.images):
-            group = view_group(shown.attributes.view) if shown.attributes.view != "UNKNOWN" else None
-            rows += self._store.nearest(vectors[image : image + 1], GATE_ROWS, _others(study, group))
-        return rows
-
-    def views(self, hits: Sequence[Hit]) -> list[ViewGroup]:
-        """Return the view group of each hit's image."""
-        owners = {case.case_id: case for case in self._store.cases(sorted({hit.case_id for hit in hits}))}
-        return [view_group(owners[hit.case_id].images[hit.image].view) for hit in hits]
 
 
 def _leading(study: Study) -> tuple[ViewGroup, list[int]]:

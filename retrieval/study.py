@@ -1,7 +1,7 @@
 """Files to a study: one file, several files or a folder, every view of one study of one patient.
 
-What goes in is paths; what comes out is the `Study` record with, for each image, what the encoder prepared and the
-pixel statistics the gate needs. A folder may hold files that are no images (a DICOMDIR, a text file): they are named
+What goes in is paths; what comes out is the `Study` record with, for each image, what the encoder prepared and what
+the gate looks at. A folder may hold files that are no images (a DICOMDIR, a text file): they are named
 in the warnings and left out. A folder that mixes studies or patients is an error, never a guess.
 """
 
@@ -30,8 +30,23 @@ class ReadStudy:
     prepared: tuple[NDArray[Any], ...]
     """What the encoder's `prepare` made of each image."""
     statistics: tuple[PixelStatistics, ...]
+    looks: tuple[NDArray[np.float32], ...]
+    """What `look` made of each image, for the gate."""
     warnings: tuple[str, ...]
     """Files that were left out, by name and error code."""
+
+    def only(self, kept: Sequence[int], images: Sequence[StudyImage]) -> "ReadStudy":
+        """The same study with only the images at these places, as given in `images`, frontal ones first."""
+        order = sorted(range(len(kept)), key=lambda n: view_group(images[n].attributes.view) != "frontal")
+        study = self.study.model_copy(update={"images": tuple(images[n] for n in order)})
+        places = [kept[n] for n in order]
+        return ReadStudy(
+            study,
+            tuple(self.prepared[n] for n in places),
+            tuple(self.statistics[n] for n in places),
+            tuple(self.looks[n] for n in places),
+            self.warnings,
+        )
 
     def batch(self) -> NDArray[Any]:
         """The prepared images stacked, images first: what an encoder runs on."""
@@ -86,7 +101,13 @@ def assemble(
         patient_key=patient_key or header.patient_key,
         indication=indication or header.indication,
     )
-    return ReadStudy(study, tuple(r.prepared for r in ordered), tuple(r.statistics for r in ordered), warnings)
+    return ReadStudy(
+        study,
+        tuple(r.prepared for r in ordered),
+        tuple(r.statistics for r in ordered),
+        tuple(r.look for r in ordered),
+        warnings,
+    )
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -8,12 +8,14 @@ import re
 from textwrap import shorten
 
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from retrieval.records import Draft, Evidence, GateVerdict
 
 NOT_A_REPORT = "DRAFT for a radiologist to edit and sign. Not a report, not for clinical use."
+SHOWN = 600
+"""Characters of a section shown; --json gives all of it."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
@@ -31,23 +33,14 @@ def show_evidence(console: Console, verdict: GateVerdict, evidence: Evidence) ->
     if not evidence.cases:
         console.print("No similar case: the index holds nothing that may be compared with this study.")
         return
-    table = Table(title=f"Similar cases (snapshot {evidence.index_snapshot})", title_justify="left", expand=True)
-    table.add_column("#", justify="right")
-    table.add_column("similarity", justify="right")
-    table.add_column("case", overflow="fold")
-    table.add_column("findings and impression", ratio=1)
-    table.add_column("source, licence", overflow="fold")
+    console.print(plain(f"{len(evidence.cases)} similar cases, snapshot {evidence.index_snapshot}"), style="bold")
     for found in evidence.cases:
-        report = found.case.report
-        said = " | ".join(part for part in (report.findings, report.impression) if part)
-        table.add_row(
-            str(found.rank),
-            f"{found.similarity:.2f}",
-            plain(found.case.case_id),
-            plain(shorten(said, 400, placeholder=" ...")),
-            plain(f"{found.case.source}, {found.case.licence}"),
-        )
-    console.print(table)
+        case, report = found.case, found.case.report
+        console.print(plain(f"{found.rank:3}. {case.case_id}  similarity {found.similarity:.2f}"))
+        for heading, said in (("findings", report.findings), ("impression", report.impression)):
+            if said:
+                console.print(Padding(plain(f"{heading}: {shorten(said, SHOWN, placeholder=' ...')}"), (0, 0, 0, 5)))
+        console.print(Padding(plain(f"{case.source}, {case.licence}"), (0, 0, 0, 5)), style="dim")
     console.print("Similarity is the cosine of image vectors: higher is nearer. These cases belong to other patients.")
 
 
@@ -67,7 +60,7 @@ def show_draft(console: Console, draft: Draft) -> None:
         console.print(plain(f"     {len(support.case_ids)} of {support.of} similar cases: {named}"), style="dim")
         for flag in sentence.flags:
             console.print(plain(f"     {flag.code}: {flag.explanation}"))
-    console.print(plain(f"! states something abnormal. Snapshot {draft.evidence.index_snapshot}, {draft.drafter}."))
+    console.print(plain(f"! states something abnormal. Snapshot {draft.evidence.index_snapshot}, {draft.drafter}"))
 
 
 def _show_warnings(console: Console, warnings: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from generation.drafter import Drafter
 from generation.summary import summary_of
 from retrieval.gate import Gate
 from retrieval.index import open_index
+from retrieval.look import look
 from retrieval.pixels.sandbox import Readers
 from retrieval.records import PatientKey, ViewPosition
 from retrieval.retriever import Retriever
@@ -32,7 +33,10 @@ class Desk:
 def open_desk(location: str, *, workers: int = 1) -> Iterator[Desk]:
     """Open everything for one index; raises the errors of `open_index`."""
     salt = os.environ.get("PRELIM_PATIENT_SALT", "").encode() or None
-    with closing(open_index(location)) as index, Readers(index.encoder.prepare, workers=workers, salt=salt) as readers:
+    with (
+        closing(open_index(location)) as index,
+        Readers(index.encoder.prepare, look=look, workers=workers, salt=salt) as readers,
+    ):
         summary = summary_of(index)
         retriever = Retriever(index.store, index.encoder.identity)
-        yield Desk(readers, Drafter(index.encoder, retriever, Gate(summary.scope), summary.statements))
+        yield Desk(readers, Drafter(index.encoder, retriever, Gate(index.scope), summary.statements))

@@ -28,7 +28,7 @@ def reading() -> Any:
 
 
 def built(index: Path, manifest: Path, reading: Readers, **options: Any) -> tuple[BuildReport, list[Quarantined]]:
-    with writing(str(index), manifest, reading) as (opened, known):
+    with writing(str(index), manifest, workers=2) as (opened, known):
         return build(manifest, opened.store, opened.encoder, reading, known=known, **options)
 
 
@@ -122,7 +122,18 @@ def kill_builds(folder: Path, studies: int, kills: int, seed: int) -> dict[str, 
     """
     moment = random.Random(seed)
     manifest, index = write_studies(folder, studies, seed), folder / "index"
-    command = [sys.executable, "-m", "indexing", "build", str(manifest), "--index", str(index), "--batch", "8", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "indexing",
+        "build",
+        str(manifest),
+        "--index",
+        str(index),
+        "--batch",
+        "8",
+        "--json",
+    ]
     killed = rounds = resumed = 0
     longest = 4.0
     while killed < kills:
@@ -158,7 +169,7 @@ def kill_builds(folder: Path, studies: int, kills: int, seed: int) -> dict[str, 
         resumed += report.resumed
         rounds += 1
         rows = rows_of(manifest)
-        for row in rows[1 :: 2]:
+        for row in rows[1::2]:
             row["labels"] = [f"round {rounds}"]
         rewrite(manifest, rows)
     return {"kills": killed, "rounds": rounds, "resumed": resumed, "studies": studies}

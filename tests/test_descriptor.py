@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from evaluation.drawings import draw
 from retrieval.encoders.descriptor import BLOCKS, DescriptorEncoder, features
-from retrieval.encoders.encoder import Pixels, encode
+from retrieval.encoders.encoder import encode
 from retrieval.encoders.lung_box import BOX, lung_box
+from retrieval.pixels import Pixels
 from retrieval.pixels.preprocess import Preprocessing
 
 
@@ -69,7 +70,7 @@ def test_every_preprocessing_setting_is_part_of_its_identity() -> None:
 
 
 def test_preparing_can_be_handed_to_another_process_by_name(encoder: DescriptorEncoder) -> None:
-    assert pickle.loads(pickle.dumps(encoder.prepare)) is features  # noqa: S301 - written here
+    assert pickle.loads(pickle.dumps(encoder.prepare)) is features
 
 
 def test_fewer_images_than_components_give_fewer_dimensions() -> None:

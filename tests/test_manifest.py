@@ -48,7 +48,9 @@ def test_ages_of_ninety_and_more_share_one_band(tmp_path: Path) -> None:
 
 def test_defaults_of_the_header_stand_for_fields_left_out(tmp_path: Path) -> None:
     header = {"prelim_manifest": 1, "defaults": {"source": "s", "licence": "l", "deidentified": ATTESTED}}
-    manifest = written(tmp_path, header, row(source=None, licence=None, deidentified=None), row(case_id="b", source="t"))
+    manifest = written(
+        tmp_path, header, row(source=None, licence=None, deidentified=None), row(case_id="b", source="t")
+    )
     first, second = read_manifest(manifest)
     assert isinstance(first, ManifestStudy)
     assert isinstance(second, ManifestStudy)

@@ -1,6 +1,8 @@
 """Decoder processes: what one image does to its decoder, no other image notices."""
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,3 +202,36 @@ def test_an_interrupt_leaves_no_decoder(paths: list[str]) -> None:
 def test_readers_outside_a_with_block_do_not_read(paths: list[str]) -> None:
     with pytest.raises(RuntimeError, match="with block"):
         next(Readers(dicom_files.as_is).read(paths))
+
+
+def test_readers_are_entered_once() -> None:
+    readers = Readers(dicom_files.as_is)
+    with readers:
+        pass
+    with pytest.raises(RuntimeError, match="once"), readers:
+        pass
+
+
+def test_a_decoder_ends_with_the_process_that_started_it(paths: list[str]) -> None:
+    program = (
+        "import os, sys\n"
+        "from retrieval.pixels.sandbox import Readers\n"
+        "from tests.dicom_files import as_is\n"
+        "readers = Readers(as_is).__enter__()\n"
+        "next(readers.read([sys.argv[1]]))\n"
+        "print(readers._workers[0]._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    root = Path(__file__).parent.parent
+    started = subprocess.run(
+        [sys.executable, "-c", program, paths[0]], cwd=root, capture_output=True, text=True, check=False
+    )
+    pid = int(started.stdout)
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                return
+        except FileNotFoundError:
+            return
+        time.sleep(0.05)
+    pytest.fail("the decoder outlived its parent by 5 s")

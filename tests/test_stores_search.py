@@ -8,10 +8,13 @@ from retrieval.errors import (
     UnknownCase,
 )
 from retrieval.records import PatientKey, StudyUid, Where, view_group
+from retrieval.stores.faiss_segments import FaissSegments
+from retrieval.stores.segmented import SegmentedStore
 from retrieval.stores.store import Entry
 from tests.stores_backends import QDRANT, opened
 from tests.stores_drawing import (
     DIMENSION,
+    ENCODER,
     case,
     digest,
     entries,
@@ -72,6 +75,22 @@ def test_equal_rows_are_ordered_by_case_then_image_also_at_the_cut(store):
     for limit in (1, 5, 33):
         found = [(h.case_id, h.image) for h in store.nearest(row, limit)[0]]
         assert found == [(case(1 + n // 2).case_id, n % 2) for n in range(limit)]
+
+
+def test_a_similarity_depends_on_nothing_but_the_two_rows(tmp_path):
+    # Real float32 rows of a real length: BLAS sums them in another order in another batch or place.
+    row = random_rows(1, 1, 512)
+    filler = random_rows(2, 300, 512)
+    store = SegmentedStore(FaissSegments(tmp_path / "wide"), ENCODER, 512)
+    store.stage([Entry(case(n), row if n % 7 == 0 else filler[n : n + 1]) for n in range(300)])
+    store.publish()
+    queries = np.concatenate([random_rows(3, 40, 512), (row + random_rows(4, 1, 512)) / 2])
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    together = store.nearest(queries, 300)
+    for query, hits in zip(queries, together, strict=True):
+        assert store.nearest(query[None], 300) == [hits]
+        assert len({h.similarity for h in hits if int(h.case_id[-5:]) % 7 == 0}) == 1
+    store.close()
 
 
 def test_a_frontal_query_finds_no_lateral_image(store):

@@ -17,9 +17,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders.encoder import Pixels, Vectors
+from retrieval.encoders.encoder import Vectors
 from retrieval.encoders.lung_box import lung_box, shrink
 from retrieval.encoders.whitening import Whitening
+from retrieval.pixels import Pixels
 from retrieval.pixels.preprocess import Preprocessing, stretch
 from retrieval.records import EncoderIdentity
 

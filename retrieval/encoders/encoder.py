@@ -10,10 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.pixels import Pixels
 from retrieval.records import EncoderIdentity
 
-Pixels = NDArray[np.float32]
-"""Display-ready grey, rows x columns, 0 black to 1 white."""
 Prepared = NDArray[Any]
 """What `prepare` makes of one image; every image of one encoder has the same shape."""
 Vectors = NDArray[np.float32]

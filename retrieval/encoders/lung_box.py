@@ -36,13 +36,26 @@ _LEFT = ((28, 152), (40, 172), (65, 192), (100, 206), (140, 212), (196, 218), (1
 
 def lung_box(image: Float) -> Float:
     """Cut the lungs out of a square image in [0, 1], side a multiple of COARSE; returns BOX x BOX."""
-    return _warp(image, register(image), BOX, ZOOM)
+    return _warp(image, register(coarse_contrast(image)), BOX, ZOOM)
 
 
-def register(image: Float) -> NDArray[np.float64]:
-    """Register the outline to a square image: row and column shift, then the 2 x 2 matrix, in half sides."""
+def coarse_contrast(image: Float) -> Float:
+    """Local contrast of a square image at COARSE x COARSE: what the outline is compared with."""
+    return _local_contrast(ndimage.gaussian_filter(shrink(image, image.shape[0] // COARSE), 1))
+
+
+def lung_fit(coarse: Float) -> float:
+    """Correlate the registered image with the outline: near 1 where two lungs were found, at most 1."""
+    outline, weight, _ = _template()
+    moved = _warp(coarse, register(coarse), COARSE)
+    share = weight / weight.sum()
+    a, b = moved - (share * moved).sum(), outline - (share * outline).sum()
+    return float((share * a * b).sum() / np.sqrt((share * a * a).sum() * (share * b * b).sum() + 1e-9))
+
+
+def register(coarse: Float) -> NDArray[np.float64]:
+    """Register the outline to coarse contrast: row and column shift, then the 2 x 2 matrix, in half sides."""
     target, weight, axis = _template()
-    coarse = _local_contrast(ndimage.gaussian_filter(shrink(image, image.shape[0] // COARSE), 1))
     pose = np.array([0, 0, 1, 0, 0, 1], dtype=np.float64)
     # A weak pull to the upright, centred pose: on an image without lungs the outline must not run away.
     pull = np.array([0.02, 0.02, 0.04, 0.04, 0.05]) * float(weight.sum())
@@ -87,7 +100,7 @@ def _template() -> tuple[Float, Float, Float]:
     mask = np.zeros((_SQUARE, _SQUARE), dtype=np.float32)
     for outline in (_RIGHT, _LEFT):
         points = np.array(outline)
-        mask[polygon(points[:, 0], points[:, 1], mask.shape)] = -1
+        mask[polygon(points[:, 0], points[:, 1], mask.shape)] = -1  # type: ignore[no-untyped-call]
     drawn = _local_contrast(ndimage.gaussian_filter(shrink(mask, _SQUARE // COARSE), 2))
     axis = ((np.arange(COARSE) + 0.5) * 2 / COARSE - 1).astype(np.float32)
     weight = np.exp(-0.5 * (axis[:, None] ** 2 + axis[None] ** 2) / 0.7**2)

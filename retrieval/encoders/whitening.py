@@ -69,7 +69,8 @@ class Whitening:
         """Write as NumPy's own archive; read back by `from_bytes`, bit for bit."""
         out = io.BytesIO()
         named = {f"mean{i}": a for i, a in enumerate(self.means)}
-        np.savez(out, **named, **{f"projection{i}": a for i, a in enumerate(self.projections)})
+        named |= {f"projection{i}": a for i, a in enumerate(self.projections)}
+        np.savez(out, allow_pickle=False, **named)
         return out.getvalue()
 
     @classmethod

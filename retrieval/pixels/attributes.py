@@ -67,8 +67,12 @@ def patient_key(header: Dataset, salt: bytes | None) -> PatientKey | None:
     identifier = text(header, "PatientID")
     if not salt or identifier is None:
         return None
-    message = (text(header, "IssuerOfPatientID") or "") + "\x1f" + identifier
-    return PatientKey(hmac.new(salt, message.encode(), hashlib.sha256).hexdigest()[:32])
+    return pseudonym(salt, text(header, "IssuerOfPatientID") or "", identifier)
+
+
+def pseudonym(salt: bytes, issuer: str, identifier: str) -> PatientKey:
+    """What `patient_key` gives for an id of that issuer; a manifest's keys are made with the same salt."""
+    return PatientKey(hmac.new(salt, f"{issuer}\x1f{identifier}".encode(), hashlib.sha256).hexdigest()[:32])
 
 
 def _two(header: Dataset, keyword: str) -> tuple[float, float] | None:

@@ -30,11 +30,12 @@ from pydicom.uid import (
 )
 
 from retrieval.errors import UnreadableImage, UnsupportedImage
+from retrieval.pixels import Pixels
 from retrieval.pixels.attributes import patient_key, spacing_mm, text
 from retrieval.pixels.codestream import check_codestream, joined_fragments
 from retrieval.pixels.data_set import UNDEFINED_LENGTH, DicomFile
 from retrieval.pixels.faults import AGAIN, faults_named, values_tolerated
-from retrieval.pixels.grayscale import Pixels, SampleFormat, grey_table, to_grey
+from retrieval.pixels.grayscale import SampleFormat, grey_table, to_grey
 from retrieval.pixels.limits import Limits, check_size
 from retrieval.pixels.views import view_of
 from retrieval.records import ImageAttributes, Laterality, StudyUid

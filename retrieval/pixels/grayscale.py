@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from retrieval.errors import UnreadableImage, UnsupportedImage
-
-Pixels = NDArray[np.float32]
-"""Display-ready grey, rows x columns, 0 black to 1 white."""
+from retrieval.pixels import Pixels
 
 _Values = NDArray[np.float64]
 _AGAIN = "export the image again"

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
 from retrieval.errors import ImageTooLarge, UnreadableImage, UnsupportedImage
+from retrieval.pixels import Pixels
 from retrieval.pixels.faults import AGAIN, faults_named
-from retrieval.pixels.grayscale import Pixels
 from retrieval.pixels.limits import Limits, check_size
 from retrieval.records import ImageAttributes
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval.errors import UnreadableImage
+from retrieval.pixels import Pixels
 from retrieval.pixels.data_set import DicomFile, parse
 from retrieval.pixels.dicom import dicom_attributes, dicom_pixels
-from retrieval.pixels.grayscale import Pixels
 from retrieval.pixels.limits import DEFAULT_LIMITS, Limits, check_file_bytes
 from retrieval.pixels.raster import JPEG_START, PNG_START, raster_attributes, raster_pixels
 from retrieval.records import ImageAttributes, ImageDigest

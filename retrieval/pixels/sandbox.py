@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import DecoderTimeout, OperatorError, PrelimError, UnreadableImage
-from retrieval.pixels.grayscale import Pixels
+from retrieval.pixels import Pixels
 from retrieval.pixels.limits import DEFAULT_LIMITS, Limits
 from retrieval.pixels.statistics import PixelStatistics
 from retrieval.pixels.wire import MAX_ANSWER_BYTES, READY, Answer, Setup
@@ -45,6 +45,8 @@ START_TIMEOUT_S = 60.0
 """How long a decoder process may take to start."""
 _STALL_S = 10
 """How long a decoder may pause in the middle of an answer."""
+_SEND_BUFFER = 4 * 1024 * 1024
+"""Asked of the kernel for a decoder's answers, in bytes; it gives as much of it as the machine allows."""
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 """Environment that decoders get; anything else may be a secret."""
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -65,6 +67,8 @@ class Reading:
     """What the grey is like."""
     prepared: NDArray[Any]
     """What `prepare` made of the pixels."""
+    look: NDArray[np.float32]
+    """What `look` made of them, a vector; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -76,47 +80,65 @@ class _Job:
 class Readers:
     """Decoder processes that persist across images; use it as a context manager.
 
-    `prepare` runs in the decoders on the pixels of each image and is pickled by reference: a function or method of an
-    importable module; what it raises, other than PrelimError, comes back as OperatorError. `memory_bytes` bounds each
-    decoder's address space, `timeout_s` the reading of one image. Several threads may read at once.
+    `prepare`, and `look` where given, run in the decoders on the pixels of each image and are pickled by reference:
+    functions of an importable module; what they raise, other than PrelimError, comes back as OperatorError.
+    `memory_bytes` bounds each decoder's address space, `timeout_s` the reading of one image. Several threads may read
+    at once.
     """
 
     def __init__(
         self,
         prepare: Callable[[Pixels], NDArray[Any]],
         *,
+        look: Callable[[Pixels], NDArray[np.float32]] | None = None,
         workers: int = 1,
         limits: Limits = DEFAULT_LIMITS,
         timeout_s: float = 20.0,
         memory_bytes: int = 2 * 1024**3,
         salt: bytes | None = None,
     ) -> None:
-        setup = Setup(prepare, limits, timeout_s, memory_bytes, salt)
+        setup = Setup(prepare, look, limits, timeout_s, memory_bytes, salt)
         self._workers = [_Worker(setup) for _ in range(workers)]
         self._jobs: Queue[_Job | None] = Queue()
         self._threads: list[Thread] = []
+        self._closed = False
 
     def __enter__(self) -> Self:
-        """Start the decoders; they load while the caller goes on."""
-        for worker in self._workers:
-            worker.start()
-            self._threads.append(Thread(target=self._serve, args=(worker,), name="reader", daemon=True))
-            self._threads[-1].start()
+        """Start the decoders; they load while the caller goes on. Readers are entered once."""
+        if self._threads or self._closed:
+            raise RuntimeError("Readers are entered once")
+        try:
+            for worker in self._workers:
+                worker.start()
+                self._threads.append(Thread(target=self._serve, args=(worker,), name="reader", daemon=True))
+                self._threads[-1].start()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """See `close`."""
+        self.close()
+
+    def close(self) -> None:
         """Kill the decoders, whatever they are doing; images still waiting are not read."""
-        with suppress(Empty):
-            while job := self._jobs.get_nowait():
-                job.result.cancel()
+        self._closed = True
+        self._cancel_waiting()
         for worker in self._workers:
             worker.close()
             self._jobs.put(None)
         for thread in self._threads:  # one that waits for a decoder has seen it go
             thread.join()
-        self._threads.clear()
+        self._cancel_waiting()  # what another thread asked for meanwhile
+
+    def _cancel_waiting(self) -> None:
+        with suppress(Empty):
+            while True:
+                if job := self._jobs.get_nowait():
+                    job.result.cancel()
 
     def read(self, paths: Iterable[str]) -> Iterator[Reading | PrelimError]:
         """Read images, in the order asked for; an image that cannot be read gives its error in its place.
@@ -124,13 +146,15 @@ class Readers:
         At most `IN_FLIGHT` images a worker are taken from `paths` ahead of the one yielded. Raises OperatorError when
         decoders do not start at all.
         """
-        if not self._threads:
+        if not self._threads or self._closed:
             raise RuntimeError("Readers reads inside its with block")
         ahead: deque[_Job] = deque()
         try:
             for path in paths:
                 ahead.append(_Job(path, Future()))
                 self._jobs.put(ahead[-1])
+                if self._closed:  # by another thread; nobody is left to do it
+                    raise RuntimeError("Readers was closed while it read")
                 if len(ahead) >= IN_FLIGHT * len(self._workers):
                     yield ahead.popleft().result.result()
             while ahead:
@@ -181,6 +205,8 @@ class _Worker:
         ours, theirs = socket.socketpair()
         # A decoder that stops in the middle of an answer must not keep a thread of ours for ever.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _STALL_S, 0))
+        # An answer that fits in the socket lets the decoder go on before this process has taken it.
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
         environment |= dict.fromkeys(_ONE_THREAD, "1")
         environment["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)  # noqa: PTH109
@@ -261,7 +287,10 @@ class _Worker:
         prepared = image.empty_array(self._setup.limits.max_decoded_bytes)
         if pipe.recv_bytes_into(prepared.reshape(-1).view(np.uint8).data) != prepared.nbytes:
             raise ValueError("an array of another size than said")
-        return Reading(path, image.digest, image.attributes, image.statistics, prepared)
+        look = np.frombuffer(pipe.recv_bytes(4 * image.looks + 1), np.float32)
+        if look.size != image.looks:
+            raise ValueError("another number of looks than said")
+        return Reading(path, image.digest, image.attributes, image.statistics, prepared, look)
 
     def _replace(self) -> None:
         process, pipe = self._process, self._pipe

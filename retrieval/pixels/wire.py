@@ -1,8 +1,8 @@
 """What passes between a decoder process and the process that started it.
 
 Towards the decoder: once the pickled `Setup`, then one path a message. Back: one JSON `Answer`, and after an answer
-with an image the raw bytes of the prepared array. A decoder has touched hostile bytes and is not believed: what it
-writes is parsed as JSON and checked field by field, and never unpickled.
+with an image the raw bytes of the prepared array and of what `look` gave. A decoder has touched hostile bytes and is
+not believed: what it writes is parsed as JSON and checked field by field, and never unpickled.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from retrieval.errors import ImageTooLarge, OperatorError, PrelimError, UnreadableImage, UnsupportedImage
-from retrieval.pixels.grayscale import Pixels
+from retrieval.pixels import Pixels
 from retrieval.pixels.limits import Limits
 from retrieval.pixels.statistics import PixelStatistics
 from retrieval.records import ImageAttributes, ImageDigest, Record
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """Longest JSON answer; header text is cut off long before."""
+MAX_LOOKS = 100_000
+"""Most numbers `look` may give."""
 READY = b"ready"
 """What a decoder process sends once, before its first answer."""
 
@@ -38,6 +40,7 @@ class Setup:
     """What a decoder process works with; pickled by the process that starts it, which it trusts."""
 
     prepare: Callable[[Pixels], NDArray[Any]]
+    look: Callable[[Pixels], NDArray[np.float32]] | None
     limits: Limits
     timeout_s: float
     memory_bytes: int
@@ -72,6 +75,8 @@ class Image(Record):
     """numpy's name of the array's numbers."""
     shape: tuple[int, ...] = Field(max_length=8)
     """The array's shape."""
+    looks: int = Field(default=0, ge=0, le=MAX_LOOKS)
+    """How many float32 of `look` follow the array."""
 
     def empty_array(self, max_bytes: int) -> NDArray[Any]:
         """A fresh array for the bytes that follow; raises ValueError for what is not numbers or over `max_bytes`."""

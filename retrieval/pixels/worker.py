@@ -35,15 +35,16 @@ def main(descriptor: int) -> None:
         connection.send_bytes(READY)
         while True:
             path = os.fsdecode(connection.recv_bytes())
-            answer, array = _answered(path, setup)
+            answer, array, looks = _answered(path, setup)
             connection.send_bytes(answer.model_dump_json().encode())
             if answer.image is not None:
                 connection.send_bytes(array)
+                connection.send_bytes(looks)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _answered(path: str, setup: Setup) -> tuple[Answer, bytes]:
+def _answered(path: str, setup: Setup) -> tuple[Answer, bytes, bytes]:
     """Read one image; whatever goes wrong is the answer."""
     # The other side kills this process at its timeout. Should that side be gone, the kernel does, even in C code.
     signal.setitimer(signal.ITIMER_REAL, setup.timeout_s + 5)
@@ -53,14 +54,16 @@ def _answered(path: str, setup: Setup) -> tuple[Answer, bytes]:
         pixels = file.pixels()
         statistics = pixel_statistics(pixels)
         prepared = np.ascontiguousarray(setup.prepare(pixels))
+        looks = np.zeros(0, np.float32) if setup.look is None else setup.look(pixels).astype(np.float32).ravel()
         image = Image(
             digest=file.digest(),
             attributes=attributes,
             statistics=statistics,
             dtype=prepared.dtype.str,
             shape=prepared.shape,
+            looks=looks.size,
         )
-        return Answer(image=image), prepared.tobytes()
+        return Answer(image=image), prepared.tobytes(), looks.tobytes()
     except MemoryError:
         error: PrelimError = ImageTooLarge("the image does not fit in the decoder's memory", fix="export it smaller")
     except PrelimError as raised:
@@ -69,7 +72,7 @@ def _answered(path: str, setup: Setup) -> tuple[Answer, bytes]:
         error = OperatorError(f"{_where(raised)} while an image was read", fix="report this with the image's digest")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return Answer(fault=Fault(code=error.code, what=error.what, fix=error.fix)), b""
+    return Answer(fault=Fault(code=error.code, what=error.what, fix=error.fix)), b"", b""
 
 
 def _where(error: Exception) -> str:

@@ -154,10 +154,6 @@ class Books:
             published_order=max(manifest.published_order for manifest in manifests),
         )
 
-    def state(self) -> object:
-        """Changes whenever a writer changed what readers depend on: tells a race from damage."""
-        return self._shelf.read(POINTER), self._shelf.read(LEDGER), self._shelf.segments(), self.snapshot_ids()
-
 
 def _described(segment: str) -> str:
     return f"segments/{segment}/segment"

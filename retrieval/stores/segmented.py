@@ -147,7 +147,9 @@ class SegmentedStore:
             self._books.put_pointer(pointer)
         # 3. What nothing refers to any more; opened first, so that segments this object holds are not read again.
         self._view = self._load()
-        self._books.sweep(pointer)
+        # Published is published: rubbish that will not go is left to the next writer.
+        with contextlib.suppress(PrelimError):
+            self._books.sweep(pointer)
         return manifest.snapshot()
 
     def erase(self, case_ids: Collection[CaseId]) -> int:
@@ -170,7 +172,7 @@ class SegmentedStore:
         if snapshot_id not in pointer.retained:
             raise UnknownSnapshot(f"no snapshot {snapshot_id!r} is retained", fix="`snapshots` lists them")
         # Opened, so checked, before anything is changed.
-        view = open_snapshot(self._books, self._books.manifest(snapshot_id), self._books.ledger())
+        self._view = open_snapshot(self._books, self._books.manifest(snapshot_id), self._books.ledger())
         pointer = pointer.model_copy(update={"current": snapshot_id})
         if self._opening == "repair":
             pointer = pointer.model_copy(update={"retained": whole_snapshots(self._books, pointer)})
@@ -178,18 +180,17 @@ class SegmentedStore:
         self._books.put_pointer(pointer)
         self._opening = "current"
         self._recover()
-        self._view = self._load()
-        return view.snapshot
+        # Once more, as finishing an erasure may have rewritten it.
+        self._view = open_snapshot(self._books, self._books.manifest(snapshot_id), self._books.ledger())
+        return self._view.snapshot
 
     def verify(self) -> list[str]:
         """Also reads the ledger: a case that it forbids and a segment still holds is a fault."""
-        for _ in range(ATTEMPTS):
-            before = self._books.state()
-            faults = store_faults(self._books, self._pointer)
-            # What a writer replaced while it was being read is no fault.
-            if not faults or self._writing or self._books.state() == before:
-                return faults
-        raise StoreUnavailable("a writer kept replacing what was being read", fix="try again")
+        faults = store_faults(self._books, self._pointer)
+        if faults and not self._writing:
+            # Damage stands; what a writer was replacing while it was read is another thing by now, or gone.
+            faults = sorted({*faults} & {*store_faults(self._books, self._pointer)})
+        return faults
 
     def close(self) -> None:
         self._view = None
@@ -267,14 +268,19 @@ class SegmentedStore:
         return pointer
 
     def _steadily(self, read: Callable[[], T]) -> T:
-        """Read again when a writer replaced something meanwhile: only standing damage is damage."""
+        """Read again when a writer may have replaced something meanwhile.
+
+        Writers drop a segment only after no document names it, so whoever starts again is told of others: the same
+        complaint twice is damage.
+        """
+        complaint = ""
         for _ in range(ATTEMPTS):
-            before = self._books.state()
             try:
                 return read()
-            except StoreCorrupt:
-                if self._writing or self._books.state() == before:
+            except StoreCorrupt as error:
+                if self._writing or str(error) == complaint:
                     raise
+                complaint = str(error)
         raise StoreUnavailable("a writer kept replacing what was being read", fix="try again")
 
     # Damage

@@ -63,27 +63,38 @@ class Store(Protocol):
     def stage(self, entries: Sequence[Entry]) -> None:
         """Write entries durably; a case staged again, or already visible, is replaced at publication.
 
-        Raises StoreFull (nothing of this call is kept), StoreBusy, EncoderMismatch (wrong vector length).
-        Cases in the erasure ledger are refused with RequestError: callers ask `erased` first.
+        Raises StoreFull (nothing of this call is kept), StoreBusy, EncoderMismatch (rows of another length or count,
+        or not of unit length). Where one call brings a case twice, the later entry counts. The first writing call
+        makes this object the only writer until `close`. Cases in the erasure ledger are refused with RequestError:
+        callers ask `erased` first.
         """
 
     def publish(self, *, remove: Collection[CaseId] = (), note: str = "") -> Snapshot:
-        """Make everything staged visible, without `remove`, in one step. Drops snapshots beyond RETAINED_SNAPSHOTS."""
+        """Make everything staged visible, without `remove`, in one step, over whatever snapshot is current.
+
+        Drops snapshots beyond RETAINED_SNAPSHOTS, oldest first, but never the one that was current until now.
+        Raises StoreFull (the current snapshot serves on, staged work stays staged), StoreBusy.
+        """
 
     def nearest(self, vectors: Vectors, limit: int, where: Where = EVERYWHERE) -> list[list[Hit]]:
         """For each query row the `limit` nearest image rows, nearest first, ties by case id then image: exact.
 
-        Raises StoreUnavailable before the first publication.
+        Queries are unit rows. Raises StoreUnavailable before the first publication, EncoderMismatch.
         """
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
-        """The visible cases of those ids, in that order; raises UnknownCase."""
+        """The visible cases of those ids, in that order; raises UnknownCase, also before the first publication."""
 
     def erase(self, case_ids: Collection[CaseId]) -> int:
-        """Remove every byte of these cases from every retained snapshot and staged work; return how many were found."""
+        """Remove every byte of these cases from every retained snapshot and staged work; return how many were found.
+
+        Ids that are not there are forbidden from now on all the same. Raises StoreBusy; on StoreFull the erasure is
+        pending: the cases are hidden, and the next writing call completes it. Another object that has a snapshot open
+        holds the cases in memory until it refreshes.
+        """
 
     def erased(self, case_id: CaseId) -> bool:
-        """Whether the ledger forbids this case."""
+        """Whether the ledger, as of opening, refreshing or this object's last writing call, forbids this case."""
 
     def rollback(self, snapshot_id: SnapshotId) -> Snapshot:
         """Make a retained snapshot current again; cases erased since stay erased. Raises UnknownSnapshot."""
