@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     workers = os.cpu_count() or 1
-    console = Console()
+    # A file or a pipe has no width of its own; 80 columns would cut the tables.
+    console = Console() if sys.stdout.isatty() else Console(width=140)
     try:
         match options.command:
             case "draw":

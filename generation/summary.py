@@ -5,6 +5,8 @@ another snapshot (a build was killed between publishing and writing it) it is ma
 never wrong, only slower.
 """
 
+from importlib.metadata import version
+
 from generation.statements import Statements, summarise
 from retrieval.errors import StoreUnavailable
 from retrieval.index import Index
@@ -16,6 +18,8 @@ class IndexSummary(Record):
 
     snapshot: SnapshotId
     """Which snapshot this is about."""
+    software: str
+    """Version of Prelim that read the reports: another may read them otherwise."""
     statements: Statements
     """What reports usually say."""
 
@@ -28,22 +32,25 @@ def make_summary(index: Index) -> IndexSummary:
     visible = sorted(index.store.contents())
     return IndexSummary(
         snapshot=snapshot.snapshot_id,
+        software=version("prelim"),
         statements=summarise(index.store.cases(visible)),
     )
 
 
 def keep_summary(index: Index) -> None:
     """Make and keep the summary of what is visible now; does nothing when it is kept already or nothing is visible."""
-    snapshot = index.store.current()
-    kept = index.summary(IndexSummary)
-    if snapshot is not None and (kept is None or kept.snapshot != snapshot.snapshot_id):
+    if index.store.current() is not None and _kept(index) is None:
         index.keep_summary(make_summary(index))
 
 
 def summary_of(index: Index) -> IndexSummary:
     """The kept summary, or the same made in memory; raises StoreUnavailable and StoreCorrupt."""
-    snapshot = index.store.current()
-    kept = index.summary(IndexSummary)
-    if kept is not None and snapshot is not None and kept.snapshot == snapshot.snapshot_id:
-        return kept
-    return make_summary(index)
+    return _kept(index) or make_summary(index)
+
+
+def _kept(index: Index) -> IndexSummary | None:
+    """The kept summary if it is of the current snapshot and of this version."""
+    snapshot, kept = index.store.current(), index.summary(IndexSummary)
+    if kept is None or snapshot is None or kept.software != version("prelim"):
+        return None
+    return kept if kept.snapshot == snapshot.snapshot_id else None

@@ -1,0 +1,217 @@
+"""The commands as a person types them: what they print, write and exit with."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from evaluation.drawings import write_studies
+from evaluation.off_scope import off_scope_images
+from indexing.__main__ import main as prelim_index
+from retrieval.records import Draft, Evidence
+from service.__main__ import main as prelim
+
+STUDIES = 220
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn collection with its index, and one unseen study with a left effusion."""
+    folder = tmp_path_factory.mktemp("commands")
+    write_studies(folder / "studies", STUDIES)
+    write_studies(folder / "unseen", 1, seed=9105)
+    assert prelim_index(["build", str(folder / "studies/manifest.jsonl"), "--index", str(folder / "index")]) == 0
+    return folder
+
+
+def unseen(folder: Path) -> str:
+    return str(folder / "unseen/images/009105.png")
+
+
+def run(arguments: list[str], capsys: pytest.CaptureFixture[str], command: Any = prelim) -> tuple[int, str, str]:
+    capsys.readouterr()
+    status = command(arguments)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_a_draft_says_what_was_drawn_and_names_its_cases(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["draft", unseen(folder), "--view", "PA", "--index", str(folder / "index"), "--json"]
+    status, out, _ = run(arguments, capsys)
+    draft = Draft.model_validate_json(out)
+    assert (status, draft.status) == (0, "drafted")
+    said = draft.findings.lower()
+    assert "left" in said
+    assert "effusion" in said
+    assert "right" not in said
+    known = {case.case.case_id for case in draft.evidence.cases}
+    assert all(sentence.support.case_ids for sentence in draft.sentences)
+    assert all(set(sentence.support.case_ids) <= known for sentence in draft.sentences)
+    assert draft.evidence.index_snapshot
+    assert draft.evidence.encoder
+
+
+def test_the_same_study_gets_the_same_draft(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["draft", unseen(folder), "--index", str(folder / "index"), "--json"]
+    assert run(arguments, capsys)[1] == run(arguments, capsys)[1]
+
+
+def test_a_draft_for_people_says_that_it_is_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(["draft", unseen(folder), "--index", str(folder / "index")], capsys)
+    assert status == 0
+    assert "DRAFT for a radiologist to edit and sign. Not a report" in out
+    assert " similar cases: drawn-" in out
+    assert " ! " in out
+
+
+def test_search_shows_cases_with_source_and_licence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["search", unseen(folder), "--index", str(folder / "index"), "--cases", "3"]
+    status, out, _ = run(arguments, capsys)
+    assert status == 0
+    assert out.count("similarity 0.") == 3
+    assert out.count("Prelim drawings, CC0-1.0") == 3
+    _, out, _ = run([*arguments, "--json"], capsys)
+    assert len(Evidence.model_validate_json(out).cases) == 3
+
+
+def test_an_indexed_image_never_finds_its_own_study(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = str(folder / "studies/images/000005.png")
+    _, out, _ = run(["search", own, "--index", str(folder / "index"), "--json"], capsys)
+    found = [case.case.case_id for case in Evidence.model_validate_json(out).cases]
+    assert len(found) == 10
+    assert "drawn-000005" not in found
+
+
+def test_a_named_patient_is_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["search", unseen(folder), "--index", str(folder / "index"), "--json"]
+    first = Evidence.model_validate_json(run(arguments, capsys)[1]).cases[0].case
+    again = Evidence.model_validate_json(run([*arguments, "--patient-key", first.patient_key], capsys)[1]).cases
+    assert first.case_id not in [case.case.case_id for case in again]
+
+
+def test_a_folder_of_several_studies_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(["draft", str(folder / "studies/images"), "--index", str(folder / "index")], capsys)
+    assert (status, out) == (65, "")
+    assert err.startswith("INVALID_STUDY: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"", "UNREADABLE_IMAGE"), (b"a report, called chest.dcm", "UNREADABLE_IMAGE")]
+)
+def test_bad_input_is_a_named_error_with_a_fix(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, code: str
+) -> None:
+    (tmp_path / "chest.dcm").write_bytes(content)
+    status, _, err = run(["draft", str(tmp_path / "chest.dcm"), "--index", str(folder / "index")], capsys)
+    assert status == 65
+    assert err.startswith(f"{code}: ")
+    assert "(" in err
+    assert "Traceback" not in err
+
+
+def test_out_of_scope_is_an_answer_and_not_an_error(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hand = next(image for kind, image in off_scope_images(60, 3) if kind == "hand")
+    Image.fromarray(hand).save(tmp_path / "hand.png")
+    status, out, _ = run(["draft", str(tmp_path / "hand.png"), "--index", str(folder / "index")], capsys)
+    assert status == 0
+    assert out.startswith("No draft: NOT_A_CHEST_RADIOGRAPH.")
+    _, out, _ = run(["draft", str(tmp_path / "hand.png"), "--index", str(folder / "index"), "--json"], capsys)
+    draft = Draft.model_validate_json(out)
+    assert (draft.status, draft.reason, draft.sentences) == ("abstained", "NOT_A_CHEST_RADIOGRAPH", ())
+
+
+def test_a_missing_index_says_how_to_make_one(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(["search", unseen(folder), "--index", str(tmp_path / "nowhere")], capsys)
+    assert status == 75
+    assert err.startswith("STORE_UNAVAILABLE: ")
+    assert "prelim-index build" in err
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_building_again_says_what_is_unchanged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["build", str(folder / "studies/manifest.jsonl"), "--index", str(folder / "index")]
+    status, out, _ = run(arguments, capsys, prelim_index)
+    assert status == 0
+    assert f"read {STUDIES} = indexed 0 + unchanged {STUDIES} + quarantined 0" in out
+
+
+def test_describe_and_verify_speak_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(["describe", "--index", str(folder / "index"), "--json"], capsys, prelim_index)
+    assert json.loads(out)["snapshots"][-1]["cases"] == STUDIES
+    status, out, _ = run(["verify", "--index", str(folder / "index"), "--json"], capsys, prelim_index)
+    assert (status, json.loads(out)) == (0, {"faults": []})
+
+
+def test_quarantined_rows_are_written_beside_the_manifest_and_strict_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write_studies(tmp_path, 3)
+    with manifest.open("a") as rows:
+        rows.write("{\n")
+    arguments = ["build", str(manifest), "--index", str(tmp_path / "index"), "--strict"]
+    status, out, _ = run(arguments, capsys, prelim_index)
+    assert status == 3
+    (refused,) = (tmp_path / "manifest.quarantine.jsonl").read_text().splitlines()
+    assert json.loads(refused)["code"] == "NOT_JSON"
+    assert "NOT_JSON 1" in out
+
+
+def test_an_erased_case_is_in_no_byte_of_the_index_and_a_rollback_does_not_bring_it_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, index = write_studies(tmp_path, 12), str(tmp_path / "index")
+    lines = manifest.read_text().splitlines()
+    unique = "There is a zygomorphic opacity in the left lung."
+    row = json.loads(lines[4])
+    row["report"] = {"text": f"FINDINGS: {unique} The lungs are clear."}
+    manifest.write_text("\n".join([*lines[:4], json.dumps(row), *lines[5:]]) + "\n")
+    for note in ("first", "second"):
+        assert prelim_index(["build", str(manifest), "--index", index, "--note", note]) == 0
+        first = json.loads(manifest.read_text().splitlines()[1])
+        first["labels"] = ["changed"]
+        manifest.write_text("\n".join([lines[0], json.dumps(first), *manifest.read_text().splitlines()[2:]]) + "\n")
+
+    def holding(text: str) -> list[str]:
+        files = [file for file in Path(index).rglob("*") if file.is_file()]
+        return [file.name for file in files if text.encode() in file.read_bytes()]
+
+    assert holding(unique)
+    status, out, _ = run(["erase", row["case_id"], "--index", index, "--json"], capsys, prelim_index)
+    assert (status, json.loads(out)) == (0, {"erased": 1, "asked": 1})
+    for trace in (unique, "zygomorphic", row["case_id"], row["patient_key"], row["study_instance_uid"]):
+        assert holding(trace) == []
+    snapshots = json.loads(run(["describe", "--index", index, "--json"], capsys, prelim_index)[1])["snapshots"]
+    assert len(snapshots) == 2
+    assert run(["rollback", snapshots[0]["snapshot_id"], "--index", index], capsys, prelim_index)[0] == 0
+    assert (
+        json.loads(run(["describe", "--index", index, "--json"], capsys, prelim_index)[1])["current"]
+        == (snapshots[0]["snapshot_id"])
+    )
+    assert holding("zygomorphic") == []
+    assert json.loads(run(["verify", "--index", index, "--json"], capsys, prelim_index)[1]) == {"faults": []}
+
+
+def test_pseudonyms_need_a_salt_and_link_a_patient(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-m", "indexing", "pseudonym"]
+    without = subprocess.run(command, input="17\n", capture_output=True, text=True, check=False, env={"PATH": ""})
+    assert without.returncode == 78
+    salted = {"PATH": "", "PRELIM_PATIENT_SALT": "a long secret"}
+    ids = "17\nhospital\t17\n17\n"
+    out = subprocess.run(command, input=ids, capture_output=True, text=True, check=True, env=salted).stdout.split()
+    assert out[0] == out[2] != out[1]
+    assert all(len(key) == 32 for key in out)
+
+
+@pytest.mark.parametrize("command", ["prelim", "prelim-index", "prelim-evaluate"])
+def test_every_command_explains_itself(command: str) -> None:
+    installed = Path(sys.executable).parent / command
+    said = subprocess.run([installed, "--help"], capture_output=True, text=True, check=True).stdout
+    assert said.startswith(f"usage: {command}")
