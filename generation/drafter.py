@@ -5,7 +5,6 @@ refuses to know about transports, files and stores. Steps that need an expert or
 those exist; the retrieval draft stays as degraded mode and as the floor that every model must beat.
 """
 
-import hashlib
 from importlib.metadata import version
 
 from generation.consensus import POLICY, Policy, draft_findings
@@ -33,8 +32,7 @@ class Drafter:
         self._gate = gate
         self._statements = prepare_statements(statements)
         self._policy = policy
-        settings = hashlib.sha256(policy.model_dump_json().encode()).hexdigest()[:12]
-        self._name = f"{NAME}/{settings}"
+        self._name = f"{NAME}/{policy.identity}"
 
     def similar_cases(self, read: ReadStudy, limit: int) -> tuple[GateVerdict, Evidence]:
         """Return the gate's verdict and the similar cases; a study out of scope has none.

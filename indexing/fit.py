@@ -23,8 +23,11 @@ from retrieval.records import PatientKey, ViewPosition, view_group
 
 FIT_IMAGES = 2000
 """Images sampled; with 300 frontal ones retrieval on real studies is as good as with all (ARCHITECTURE.md, Encoder)."""
-REFUSED_FRONTALS, REFUSED_LATERALS = 0.001, 0.02
-"""Parts of the index's own held-out images that the gate's bounds may refuse; frontals have the lung fit as well."""
+REFUSED_FRONTALS, FRONTAL_MARGIN = 0.001, 0.03
+"""Part of the index's own held-out frontals below the gate's bound, and how far the bound is then lowered: another
+department exposes and collimates otherwise, and frontals must fit the lungs as well."""
+REFUSED_LATERALS = 0.025
+"""Part of the index's own held-out laterals that the bound refuses when nothing declares them."""
 SEED = 0
 
 
@@ -65,13 +68,17 @@ def fit(manifest: Path, readers: Readers, *, on_image: Callable[[int], None] = l
     rows = [reading.prepared for reading, _ in groups["frontal"]] or [r.prepared for r in known.values()]
     return Fitted(
         DescriptorEncoder.fit(np.stack(rows)),
-        Scope(frontal=_learn(groups["frontal"], REFUSED_FRONTALS), lateral=_learn(groups["lateral"], REFUSED_LATERALS)),
+        Scope(
+            frontal=_learn(groups["frontal"], REFUSED_FRONTALS, FRONTAL_MARGIN),
+            lateral=_learn(groups["lateral"], REFUSED_LATERALS, 0.0),
+        ),
         known,
     )
 
 
-def _learn(images: list[tuple[Reading, PatientKey]], refused: float) -> ViewScope | None:
-    return ViewScope.learn([reading.look for reading, _ in images], [patient for _, patient in images], refused)
+def _learn(images: list[tuple[Reading, PatientKey]], refused: float, margin: float) -> ViewScope | None:
+    looks, patients = [reading.look for reading, _ in images], [patient for _, patient in images]
+    return ViewScope.learn(looks, patients, refused=refused, margin=margin)
 
 
 def _sample(manifest: Path) -> list[_Sampled]:

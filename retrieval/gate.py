@@ -23,8 +23,9 @@ MODALITIES = frozenset({"CR", "DX"})
 """DICOM modalities of projection radiography; RG is retired and RF is fluoroscopy."""
 BODY_PARTS = frozenset({"CHEST", "THORAX", "LUNG", "LUNGS", "PORT CHEST", "CHEST PORT", "CHEST PA", "CHEST AP"})
 """Body Part Examined (DICOM PS3.16 annex L names CHEST; the others are seen in the wild)."""
-LUNG_FIT = 0.60
-"""Least correlation with two drawn lungs; below it lie .2 % of frontal images measured."""
+LUNG_FIT, LONE_FIT = 0.50, 0.65
+"""Least correlation with two drawn lungs where the outline is judged as well, and where it stands alone. Together with
+the outline's bound the first refuses .2 % of the frontal images measured."""
 TURNED_FIT, TURNED_BY = 0.75, 0.08
 """The same for a turned image, stricter because there are three tries; and how much better than upright it must be."""
 DECLARED_FIT = 0.40
@@ -92,9 +93,10 @@ class Gate:
         frontal, lateral = self._scope.frontal, self._scope.lateral
         as_frontal = frontal.share(looked) - frontal.least_share if frontal else 0.0
         as_lateral = lateral.share(looked) - lateral.least_share if lateral else -1.0
-        if as_lateral >= 0 and (as_lateral > as_frontal or upright < LUNG_FIT):
+        needed = LUNG_FIT if frontal else LONE_FIT
+        if as_lateral >= 0 and (as_lateral > as_frontal or upright < needed):
             return "lateral"
-        return "frontal" if upright >= LUNG_FIT and as_frontal >= 0 else None
+        return "frontal" if upright >= needed and as_frontal >= 0 else None
 
     def _unlike(self, attributes: ImageAttributes, upright: float) -> tuple[GateVerdict, ViewGroup]:
         """Judge an image that looks like no chest: what its header declares may still speak for it."""

@@ -54,10 +54,12 @@ class ViewScope(Record):
     """Orthonormal rows, (AXES + 1) x outline, float32 in base64: the mean's direction and the main axes."""
 
     @classmethod
-    def learn(cls, looks: Sequence[Float], patients: Sequence[str], refused: float) -> "ViewScope | None":
+    def learn(
+        cls, looks: Sequence[Float], patients: Sequence[str], *, refused: float, margin: float = 0.0
+    ) -> "ViewScope | None":
         """Learn from looks with their patients' pseudonyms; None when there are too few.
 
-        `refused` is the part of the index's own held-out images that may fall below the bound.
+        The bound is what `refused` of the index's own held-out images fall below, less `margin`, capped.
         """
         if len(looks) < LEAST_IMAGES:
             return None
@@ -68,7 +70,7 @@ class ViewScope(Record):
         for number in range(5):
             held[fold == number] = _share(_axes(outlines[fold != number]), outlines[fold == number])
         axes = base64.b64encode(_axes(outlines).tobytes()).decode()
-        bound = min(float(np.quantile(held, refused)), MOST_DEMANDED)
+        bound = min(float(np.quantile(held, refused)) - margin, MOST_DEMANDED)
         return cls(images=len(outlines), least_share=bound, axes=axes)
 
     def share(self, looked: Float) -> float:

@@ -121,6 +121,7 @@ def kill_builds(folder: Path, studies: int, kills: int, seed: int) -> dict[str, 
     Every finished round changes half of the rows, so that kills fall into first builds, replacements and publications.
     """
     moment = random.Random(seed)
+    folder.mkdir(exist_ok=True)
     manifest, index = write_studies(folder, studies, seed), folder / "index"
     command = [
         sys.executable,
