@@ -29,8 +29,9 @@ fmt: $(STAMP)
 bench: $(STAMP)  ## ratios against raw FAISS and a bare loop; writes evaluation/measured/bench.json
 	$(PY) -m evaluation bench
 
-evaluate: $(STAMP)  ## retrieval and drafting on the real reports under PRELIM_DATA; writes evaluation/measured/iu.json
+evaluate: $(STAMP)  ## the main job, retrieval and drafting on real input (PRELIM_DATA); writes evaluation/measured/
 	$(PY) -m evaluation iu
+	$(PY) -m evaluation main-job
 
 clean:
 	rm -rf .venv demo build dist *.egg-info
