@@ -7,6 +7,7 @@ the index's own images explain, one set of axes for each view.
 
 import base64
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ Float = NDArray[np.float32]
 
 TURNS = 4
 """Lung fits at the front of a look: upright, then turned by 90, 180 and 270 degrees counter-clockwise."""
+OUTLINE = 32 * 32 + 7 * 7 * 4 * 9
+"""Numbers in an outline: local contrast, and HOG of 7 x 7 blocks of 2 x 2 cells with 9 directions."""
 AXES = 80
 """Main axes kept of a view, beside its mean; measured flat from 60 to 120."""
 LEAST_IMAGES = 200
@@ -73,10 +76,15 @@ class ViewScope(Record):
         bound = min(float(np.quantile(held, refused)) - margin, MOST_DEMANDED)
         return cls(images=len(outlines), least_share=bound, axes=axes)
 
+    @cached_property
+    def rows(self) -> Float:
+        """The axes as numbers, decoded once."""
+        flat = np.frombuffer(base64.b64decode(self.axes), np.float32)
+        return flat.reshape(-1, OUTLINE)
+
     def share(self, looked: Float) -> float:
         """How much of an image's outline is like this view: 0 nothing, 1 all."""
-        axes = np.frombuffer(base64.b64decode(self.axes), np.float32).reshape(-1, len(looked) - TURNS)
-        return float(_share(axes, looked[None, TURNS:])[0])
+        return float(_share(self.rows, looked[None, TURNS:])[0])
 
 
 class Scope(Record):
