@@ -24,8 +24,8 @@ from evaluation.drawings import write_studies
 from evaluation.iu import data_folder
 from evaluation.main_job import MainJobReport, measure_main_job
 from evaluation.on_iu import IuReport, measure_iu
-from retrieval.errors import PrelimError
 from retrieval.records import Record
+from retrieval.terminal import count, plain, run_command
 
 MEASURED = Path(__file__).parent / "measured"
 
@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     drawing = commands.add_parser("draw", help="draw image-report pairs")
     drawing.add_argument("folder", type=Path)
-    drawing.add_argument("--studies", type=int, default=400)
+    drawing.add_argument("--studies", type=count, default=400)
     drawing.add_argument("--seed", type=int, default=0)
     for name, explained in (
         ("iu", "retrieval and drafting on real studies"),
@@ -51,27 +51,26 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
+    return run_command(lambda: _run(options), after_interrupt="nothing was written")
+
+
+def _run(options: argparse.Namespace) -> int:
     workers = os.cpu_count() or 1
     # A file or a pipe has no width of its own; 80 columns would cut the tables.
     console = Console() if sys.stdout.isatty() else Console(width=140)
-    try:
-        match options.command:
-            case "draw":
-                console.print(
-                    f"{options.studies} studies drawn: {write_studies(options.folder, options.studies, options.seed)}"
-                )
-            case "iu":
-                report = measure_iu(data_folder(), workers)
-                _finish(options, report, console, _iu_table(report))
-            case "main-job":
-                job = measure_main_job(data_folder(), workers)
-                _finish(options, job, console, *_main_job_tables(job))
-            case "bench":
-                ratios = bench()
-                _finish(options, ratios, console, _bench_table(ratios))
-    except PrelimError as error:
-        Console(stderr=True, soft_wrap=True).print(f"{error.code}: {error}", style="red", markup=False, highlight=False)
-        return error.exit_status
+    match options.command:
+        case "draw":
+            manifest = write_studies(options.folder, options.studies, options.seed)
+            console.print(plain(f"{options.studies} studies drawn: {manifest}"))
+        case "iu":
+            report = measure_iu(data_folder(), workers)
+            _finish(options, report, console, _iu_table(report))
+        case "main-job":
+            job = measure_main_job(data_folder(), workers)
+            _finish(options, job, console, *_main_job_tables(job))
+        case "bench":
+            ratios = bench()
+            _finish(options, ratios, console, _bench_table(ratios))
     return 0
 
 

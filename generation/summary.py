@@ -1,14 +1,14 @@
 """What is true of a whole snapshot: what its reports usually say, against which the drafter judges a vote.
 
-Made after every publication, rollback and erasure and kept beside the snapshot; where that document is missing or of
-another snapshot (a build was killed between publishing and writing it) it is made again in memory, so that a reader is
-never wrong, only slower.
+Made after every publication, rollback and erasure and kept beside the snapshot; where that document is missing,
+damaged or of another snapshot (a build was killed between publishing and writing it) it is made again in memory, so
+that a reader is never wrong, only slower.
 """
 
 from importlib.metadata import version
 
 from generation.statements import Statements, summarise
-from retrieval.errors import StoreUnavailable
+from retrieval.errors import StoreCorrupt, StoreUnavailable
 from retrieval.index import Index
 from retrieval.records import Record, SnapshotId
 
@@ -44,13 +44,18 @@ def keep_summary(index: Index) -> None:
 
 
 def summary_of(index: Index) -> IndexSummary:
-    """The kept summary, or the same made in memory; raises StoreUnavailable and StoreCorrupt."""
+    """The kept summary, or the same made in memory; raises StoreUnavailable when nothing is published."""
     return _kept(index) or make_summary(index)
 
 
 def _kept(index: Index) -> IndexSummary | None:
-    """The kept summary if it is of the current snapshot and of this version."""
-    snapshot, kept = index.store.current(), index.summary(IndexSummary)
+    """The kept summary if it is whole, of the current snapshot and of this version."""
+    snapshot = index.store.current()
+    try:
+        kept = index.summary(IndexSummary)
+    except StoreCorrupt:
+        # All of it follows from the cases, which are checked for themselves; `verify` names the damage.
+        return None
     if kept is None or snapshot is None or kept.software != version("prelim"):
         return None
     return kept if kept.snapshot == snapshot.snapshot_id else None

@@ -5,16 +5,18 @@
     prelim-index verify --index index/                   read everything, compare every checksum
     prelim-index erase CASE ... --index index/           remove every byte of a case, from every snapshot
     prelim-index rollback SNAPSHOT --index index/        serve an earlier snapshot again
-    prelim-index pseudonym < ids.txt                     patient ids to salted patient keys (PRELIM_PATIENT_SALT)
+    prelim-index pseudonym < ids.txt                     patient ids to salted patient keys (PRELIM_PATIENT_SALT);
+                                                         one id a line, or issuer, tab, id as the DICOM header has them
 
-Exit status: 0 done, 1 faults found, 3 rows quarantined with --strict, else that of the error (65 fix the input, 75 try
-later, 78 repair).
+Exit status: 0 done, 1 faults found or a case not found, 3 rows quarantined with --strict, 130 interrupted, else that of
+the error (65 fix the input, 75 try later, 78 repair).
 """
 
 import argparse
 import json
 import os
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -25,32 +27,30 @@ from rich.table import Table
 
 from generation.summary import keep_summary
 from indexing.build import BATCH_IMAGES, BuildReport, build
-from indexing.manifest import Quarantined, count_rows
+from indexing.manifest import count_rows
 from indexing.wiring import readers, writing
-from retrieval.errors import OperatorError, PrelimError
-from retrieval.index import open_index
+from retrieval.encoders.descriptor import COMPONENTS
+from retrieval.errors import InvalidManifest, OperatorError, StoreCorrupt
+from retrieval.index import open_index, verify_index
 from retrieval.pixels.attributes import pseudonym
 from retrieval.records import CaseId, SnapshotId
+from retrieval.terminal import add_index_argument, count, plain, run_command
 
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--index",
-        default=os.environ.get("PRELIM_INDEX", "index"),
-        help="index folder, or the URL of a Qdrant server followed by / and the index's name (default: $PRELIM_INDEX)",
-    )
+    add_index_argument(shared)
     shared.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
     parser = argparse.ArgumentParser(prog="prelim-index", description="Make and look after an index of past cases.")
     commands = parser.add_subparsers(dest="command", required=True)
     building = commands.add_parser("build", parents=[shared], help="index a manifest (resumable)")
     building.add_argument("manifest", type=Path, help="JSONL manifest, one study a line (README, Your own cases)")
-    building.add_argument("--workers", type=int, help="decoder processes (default: one for each core)")
+    building.add_argument("--workers", type=count, help="decoder processes (default: one for each core)")
     building.add_argument("--remove-absent", action="store_true", help="take out cases the manifest no longer has")
     building.add_argument("--quarantine", type=Path, help="where refused rows go (default: MANIFEST.quarantine.jsonl)")
     building.add_argument("--strict", action="store_true", help="exit with 3 when rows were quarantined")
-    building.add_argument("--batch", type=int, default=BATCH_IMAGES, metavar="N", help="images made durable together")
+    building.add_argument("--batch", type=count, default=BATCH_IMAGES, metavar="N", help="images made durable together")
     building.add_argument("--note", default="", help="kept with the snapshot")
     commands.add_parser("describe", parents=[shared], help="what the index holds")
     commands.add_parser("verify", parents=[shared], help="check every byte")
@@ -65,37 +65,37 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    # Progress and errors go to standard error, so that --json output can be piped.
-    console, said = Console(stderr=True), Console(soft_wrap=True)
-    try:
-        match options.command:
-            case "build":
-                return _build(options, console, said)
-            case "describe":
-                return _describe(options, said)
-            case "verify":
-                return _verify(options, said)
-            case "erase":
-                with closing(open_index(options.index)) as index:
-                    found = index.erase(options.cases)
-                    keep_summary(index)
-                _tell(said, options, {"erased": found, "asked": len(options.cases)})
-            case "rollback":
-                with closing(open_index(options.index, "repair")) as index:
-                    snapshot = index.store.rollback(options.snapshot)
-                    keep_summary(index)
-                _tell(said, options, snapshot.model_dump())
-            case "pseudonym":
-                return _pseudonyms()
-    except PrelimError as error:
-        Console(stderr=True, soft_wrap=True).print(f"{error.code}: {error}", style="red", markup=False, highlight=False)
-        return error.exit_status
-    return 0
+    return run_command(lambda: _run(options), after_interrupt="what is staged is kept: start it again to go on")
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Progress goes to standard error, so that --json output can be piped.
+    console, said = Console(stderr=True), Console(soft_wrap=True, highlight=False)
+    match options.command:
+        case "build":
+            return _build(options, console, said)
+        case "describe":
+            return _describe(options, said)
+        case "verify":
+            return _verify(options, said)
+        case "erase":
+            return _erase(options, said)
+        case "rollback":
+            with closing(open_index(options.index, "repair")) as index:
+                snapshot = index.store.rollback(options.snapshot)
+                keep_summary(index)
+            _tell(said, options, snapshot.model_dump())
+            return 0
+        case _:
+            return _pseudonyms()
 
 
 def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
+    began = time.monotonic()
     rows = count_rows(options.manifest)
     quarantine: Path = options.quarantine or options.manifest.with_suffix(".quarantine.jsonl")
+    if quarantine.resolve() == options.manifest.resolve() or not quarantine.parent.is_dir():
+        raise InvalidManifest(f"refused rows cannot be written to {quarantine}", fix="name another file: --quarantine")
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}")]
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
         fitting = progress.add_task("fitting the encoder", total=None, visible=False, rate="")
@@ -126,17 +126,12 @@ def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
                 on_row=on_row,
             )
             keep_summary(index)
-    _write_quarantine(quarantine, refused)
-    _report(said, options, report, quarantine)
+            current, dimension = index.store.current(), index.encoder.dimension
+    quarantine.write_text("".join(row.model_dump_json() + "\n" for row in refused), encoding="utf-8")
+    _report(said, options, report.model_copy(update={"seconds": time.monotonic() - began}), quarantine)
+    if current and dimension < sum(COMPONENTS) and current.images > 4 * dimension:
+        console.print("the encoder was fitted on few images; build into a new folder to fit it on these")
     return 3 if options.strict and refused else 0
-
-
-def _write_quarantine(file: Path, refused: list[Quarantined]) -> None:
-    """Replace the file of the run before; without refused rows there is none."""
-    if refused:
-        file.write_text("".join(row.model_dump_json() + "\n" for row in refused), encoding="utf-8")
-    else:
-        file.unlink(missing_ok=True)
 
 
 def _report(said: Console, options: argparse.Namespace, report: BuildReport, quarantine: Path) -> None:
@@ -155,7 +150,11 @@ def _report(said: Console, options: argparse.Namespace, report: BuildReport, qua
 
 
 def _describe(options: argparse.Namespace, said: Console) -> int:
-    with closing(open_index(options.index)) as index:
+    try:
+        index = open_index(options.index)
+    except StoreCorrupt:  # what can still be rolled back to is worth knowing then
+        index = open_index(options.index, "repair")
+    with closing(index):
         snapshots, current, staged = index.store.snapshots(), index.store.current(), len(index.store.staged())
     if options.json:
         facts: dict[str, Any] = {
@@ -165,21 +164,20 @@ def _describe(options: argparse.Namespace, said: Console) -> int:
         }
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
         return 0
-    table = Table(title=f"{options.index}: encoder {index.encoder.identity}", title_justify="left")
+    table = Table(title=plain(f"{options.index}: encoder {index.encoder.identity}"), title_justify="left")
     for name in ("snapshot", "cases", "images", "published (UTC)", "note"):
         table.add_column(name, justify="right" if name in ("cases", "images") else "left", overflow="fold")
     for snapshot in snapshots:
         mark = " *" if current and snapshot.snapshot_id == current.snapshot_id else ""
         row = (snapshot.snapshot_id + mark, str(snapshot.cases), str(snapshot.images), snapshot.created, snapshot.note)
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     said.print(table)
     said.print("* answers searches" + (f"; {staged} cases are staged by an unfinished build" if staged else ""))
     return 0
 
 
 def _verify(options: argparse.Namespace, said: Console) -> int:
-    with closing(open_index(options.index, "repair")) as index:
-        faults = index.verify()
+    faults = verify_index(options.index)
     if options.json:
         sys.stdout.write(json.dumps({"faults": faults}, indent=2) + "\n")
     elif faults:
@@ -188,6 +186,17 @@ def _verify(options: argparse.Namespace, said: Console) -> int:
     else:
         said.print("every checksum and count holds")
     return 1 if faults else 0
+
+
+def _erase(options: argparse.Namespace, said: Console) -> int:
+    with closing(open_index(options.index)) as index:
+        found = index.erase(options.cases)
+        keep_summary(index)
+    _tell(said, options, {"erased": found, "asked": len(options.cases)})
+    if found < len(set(options.cases)):
+        said.print("Some were not in the index; all of these ids are kept out of it from now on. Check their spelling.")
+        return 1
+    return 0
 
 
 def _tell(said: Console, options: argparse.Namespace, facts: dict[str, Any]) -> None:
@@ -203,9 +212,13 @@ def _pseudonyms() -> int:
         raise OperatorError(
             "there is no salt", fix="set PRELIM_PATIENT_SALT to a long secret and keep it: it links a patient's studies"
         )
-    for line in sys.stdin:
-        issuer, _, identifier = line.rstrip("\n").rpartition("\t")
-        sys.stdout.write(pseudonym(salt.encode(), issuer, identifier) + "\n")
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            issuer, _, identifier = line.decode().strip().rpartition("\t")
+            key = pseudonym(salt.encode(), issuer, identifier)
+        except ValueError as error:
+            raise InvalidManifest(f"line {number} is no patient id in UTF-8", fix="one id a line") from error
+        sys.stdout.write(key + "\n")
     return 0
 
 

@@ -8,7 +8,7 @@ counts reconcile: read = indexed + unchanged + quarantined.
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,11 +18,11 @@ import numpy as np
 
 from indexing.manifest import ManifestStudy, Quarantined, read_manifest
 from retrieval.encoders.encoder import Encoder
-from retrieval.errors import PrelimError
+from retrieval.errors import InvalidManifest, PrelimError
 from retrieval.gate import refuse_for_index
 from retrieval.pixels.read import digest
 from retrieval.pixels.sandbox import Readers, Reading
-from retrieval.records import Case, CaseId, CaseImage, ImageDigest, Record, SnapshotId
+from retrieval.records import Case, CaseId, CaseImage, ImageDigest, Record, SnapshotId, StudyUid
 from retrieval.stores.store import Entry, Store
 
 BATCH_IMAGES = 256
@@ -45,11 +45,11 @@ class BuildReport(Record):
     reasons: dict[str, int]
     """Quarantined rows by reason code."""
     removed: int
-    """Cases taken out because the manifest no longer has them (only with `absent="remove"`)."""
+    """Cases taken out because the manifest no longer names them (only with `absent="remove"`)."""
     images: int
     """Images encoded by this run."""
     seconds: float
-    """Wall time of this run."""
+    """Wall time of this run, without fitting the encoder."""
     snapshot: SnapshotId | None
     """What is published now; None when nothing ever was."""
 
@@ -71,6 +71,9 @@ class _Tally:
     encoded: int = 0
     images: int = 0
     named: set[CaseId] = field(default_factory=set)
+    """In the manifest, whatever became of the row."""
+    done: set[CaseId] = field(default_factory=set)
+    """Staged by this build, now or in an earlier run."""
     quarantined: list[Quarantined] = field(default_factory=list)
 
 
@@ -116,6 +119,10 @@ def build(
             _stage(store, encoder, batch, tally, on_row)
     _stage(store, encoder, batch, tally, on_row)
 
+    if absent == "remove" and not tally.read:
+        raise InvalidManifest("the manifest has no rows", fix="erase cases by name, or delete the index folder")
+    # What an earlier, unfinished build of another manifest left behind is nothing that this one asked for.
+    store.unstage(set(store.staged()) - tally.done)
     gone = set(store.contents()) - tally.named if absent == "remove" else set()
     if tally.encoded or tally.resumed or gone:
         store.publish(remove=gone, note=note)
@@ -140,11 +147,9 @@ def _rows_to_encode(manifest: Path, store: Store, tally: _Tally, on_row: Callabl
     visible, staged = store.contents(), store.staged()
     for row in read_manifest(manifest):
         tally.read += 1
-        if isinstance(row, ManifestStudy):
-            tally.named.add(row.case_id)
-            refused = _refuse(row, store)
-        else:
-            refused = row
+        if row.case_id is not None:
+            tally.named.add(CaseId(row.case_id))  # a refused row is not an absent one
+        refused = _refuse(row, store) if isinstance(row, ManifestStudy) else row
         if isinstance(refused, Quarantined):
             tally.quarantined.append(refused)
             on_row(1)
@@ -152,6 +157,7 @@ def _rows_to_encode(manifest: Path, store: Store, tally: _Tally, on_row: Callabl
         wanted = refused
         if staged.get(wanted.study.case_id) == wanted.content:
             tally.resumed += 1
+            tally.done.add(wanted.study.case_id)
             on_row(1)
         elif wanted.study.case_id not in staged and visible.get(wanted.study.case_id) == wanted.content:
             tally.unchanged += 1
@@ -205,7 +211,15 @@ def _fault(wanted: _Wanted, outcome: list[Reading | PrelimError]) -> Quarantined
         return Quarantined(
             line=wanted.study.line, case_id=wanted.study.case_id, code=code, what=f"image {number}: {what}"
         )
+    if len(_study_uids(wanted.study, outcome)) > 1:
+        what = "the row and the images' headers name several studies"
+        return Quarantined(line=wanted.study.line, case_id=wanted.study.case_id, code="SEVERAL_STUDIES", what=what)
     return None
+
+
+def _study_uids(study: ManifestStudy, images: Sequence[Reading | PrelimError]) -> set[StudyUid]:
+    said = [image.attributes.study_instance_uid for image in images if isinstance(image, Reading)]
+    return {uid for uid in (study.study_instance_uid, *said) if uid is not None}
 
 
 def _stage(
@@ -225,6 +239,7 @@ def _stage(
         first += len(images)
     store.stage(entries)
     tally.encoded += len(batch)
+    tally.done.update(entry.case.case_id for entry in entries)
     tally.images += first
     on_row(len(batch))
     batch.clear()
@@ -235,7 +250,7 @@ def _case(wanted: _Wanted, images: list[Reading]) -> Case:
     return Case(
         case_id=study.case_id,
         patient_key=study.patient_key,
-        study_instance_uid=study.study_instance_uid,
+        study_instance_uid=next(iter(_study_uids(study, images)), StudyUid(study.case_id)),
         images=tuple(
             CaseImage(digest=image.digest, view=named.view or image.attributes.view, path=named.path)
             for named, image in zip(row.images, images, strict=True)

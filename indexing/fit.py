@@ -2,11 +2,12 @@
 
 Whitening needs the mean and spread of many images, the gate what is ordinary among them. Both are learned from one
 seeded sample of the manifest and kept in the index: the whitening belongs to the encoder's identity, and every later
-image, indexed or queried, goes through the same one. An index that has outgrown its first build is fitted anew by
-building it again.
+image, indexed or queried, goes through the same one. An index that has outgrown a small first build is fitted anew
+only by building it into a new folder; `prelim-index build` says when that is worth it.
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from indexing.manifest import ManifestStudy, read_manifest
 from retrieval.encoders.descriptor import DescriptorEncoder
-from retrieval.errors import InvalidManifest
+from retrieval.errors import InvalidManifest, PrelimError
 from retrieval.gate import refuse_for_index
 from retrieval.look import Scope, ViewScope
 from retrieval.pixels.sandbox import Readers, Reading
@@ -23,6 +24,8 @@ from retrieval.records import PatientKey, ViewPosition, view_group
 
 FIT_IMAGES = 2000
 """Images sampled; with 300 frontal ones retrieval on real studies is as good as with all (ARCHITECTURE.md, Encoder)."""
+LEAST_IMAGES = 8
+"""Different images without which there is nothing to learn a spread from."""
 REFUSED_FRONTALS, FRONTAL_MARGIN = 0.001, 0.03
 """Part of the index's own held-out frontals below the gate's bound, and how far the bound is then lowered: another
 department exposes and collimates otherwise, and frontals must fit the lungs as well."""
@@ -57,15 +60,24 @@ def fit(manifest: Path, readers: Readers, *, on_image: Callable[[int], None] = l
     """
     sample = _sample(manifest)
     known: dict[str, Reading] = {}
+    faults: Counter[str] = Counter()
     groups: dict[str, list[tuple[Reading, PatientKey]]] = {"frontal": [], "lateral": [], "other": []}
     for sampled, reading in zip(sample, readers.read([s.path for s in sample]), strict=True):
         on_image(1)
-        if isinstance(reading, Reading) and refuse_for_index(reading.attributes) is None:
+        if isinstance(reading, PrelimError):
+            faults[reading.code] += 1
+        elif (refusal := refuse_for_index(reading.attributes)) is not None:
+            faults[refusal.reason or ""] += 1
+        else:
             known[reading.path] = reading
             groups[view_group(sampled.view or reading.attributes.view)].append((reading, sampled.patient))
-    if not known:
-        raise InvalidManifest("no image of the manifest can be read", fix="look at the quarantine file")
     rows = [reading.prepared for reading, _ in groups["frontal"]] or [r.prepared for r in known.values()]
+    if len({row.tobytes() for row in rows}) < LEAST_IMAGES:
+        why = ", ".join(f"{code} {count}" for code, count in faults.most_common()) or "no more in the manifest"
+        raise InvalidManifest(
+            f"an index is fitted on at least {LEAST_IMAGES} different images, and {len(known)} can be used ({why})",
+            fix="check the paths and rows of the manifest, or add studies",
+        )
     return Fitted(
         DescriptorEncoder.fit(np.stack(rows)),
         Scope(

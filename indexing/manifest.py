@@ -11,6 +11,7 @@ number; the rest of the manifest goes on (`prelim-index build` writes them to a 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -80,7 +81,7 @@ class ManifestRow(_Row):
     patient_key: Identifier
     """Salted pseudonym, equal for all studies of one patient (`prelim-index pseudonym` makes them)."""
     study_instance_uid: Identifier | None = None
-    """DICOM study; the case id stands in when left out."""
+    """DICOM study; when left out, the images' headers say it, or else the case id stands in."""
     images: Annotated[tuple[ManifestImage, ...], Field(min_length=1, max_length=64)]
     """All images of the study that should be found."""
     report: ManifestReport
@@ -123,8 +124,8 @@ class ManifestStudy(Record):
     """As in the row."""
     patient_key: PatientKey
     """As in the row."""
-    study_instance_uid: StudyUid
-    """As in the row, or the case id."""
+    study_instance_uid: StudyUid | None
+    """As in the row; None leaves it to the images' headers."""
     row: ManifestRow
     """The row itself."""
     paths: tuple[str, ...]
@@ -178,6 +179,8 @@ def read_manifest(manifest: Path) -> Iterator[ManifestStudy | Quarantined]:
 
 def _lines(manifest: Path) -> Iterator[tuple[int, bytes]]:
     """Numbered lines as bytes, so that one line of another encoding spoils only itself; long ones come cut."""
+    if not manifest.is_file():
+        raise InvalidManifest(f"{manifest} is no file", fix="give a JSONL file; it is read more than once")
     try:
         with manifest.open("rb") as rows:
             number = 0
@@ -200,7 +203,7 @@ def _defaults(line: bytes) -> dict[str, Any]:
         header = json.loads(line)
         version, defaults = header["prelim_manifest"], dict(header.get("defaults", {}))
     except (ValueError, TypeError, KeyError) as error:
-        raise InvalidManifest("the first line is no manifest header", fix="see README, Manifest") from error
+        raise InvalidManifest("the first line is no manifest header", fix="see README, Your own cases") from error
     if version != 1:
         raise InvalidManifest(f"manifest version {version!r} is not read here", fix="write version 1")
     return defaults
@@ -211,17 +214,21 @@ def _study(number: int, line: bytes, defaults: dict[str, Any], folder: Path) -> 
         return Quarantined(line=number, case_id=None, code="ROW_TOO_LONG", what=f"over {MAX_LINE} bytes")
     try:
         fields = json.loads(line)
+        # NUL ends a path early, and a lone surrogate can be written to no file.
+        if "\\u0000" in json.dumps(fields) or not json.dumps(fields, ensure_ascii=False).encode():
+            raise ValueError("NUL")
     except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError
-        return Quarantined(line=number, case_id=None, code="NOT_JSON", what="the line is not JSON in UTF-8")
+        return Quarantined(line=number, case_id=None, code="NOT_JSON", what="the line is not clean JSON in UTF-8")
     if not isinstance(fields, dict):
         return Quarantined(line=number, case_id=None, code="NOT_A_ROW", what="the line is not a JSON object")
     named = fields.get("case_id")
-    case_id = named if isinstance(named, str) else None
+    # An id is repeated only if it could be one: anything else may be text of the row.
+    case_id = named if isinstance(named, str) and _IDENTIFIER.fullmatch(named) else None
     try:
         row = ManifestRow.model_validate(defaults | fields)
     except ValidationError as error:
-        # Locations and pydantic's messages only: the values may be report text.
-        problems = [(".".join(str(part) for part in e["loc"]), e["type"]) for e in error.errors(include_input=False)]
+        # Known field names and kinds of error only: values, and names of unknown fields, may be report text.
+        problems = [(_location(e["loc"]), e["type"]) for e in error.errors(include_input=False)]
         attested = any(location.startswith("deidentified") for location, _ in problems)
         what = "; ".join(f"{location}: {kind}" for location, kind in problems[:5])
         return Quarantined(
@@ -235,8 +242,18 @@ def _study(number: int, line: bytes, defaults: dict[str, Any], folder: Path) -> 
         line=number,
         case_id=CaseId(row.case_id),
         patient_key=PatientKey(row.patient_key),
-        study_instance_uid=StudyUid(row.study_instance_uid or row.case_id),
+        study_instance_uid=None if row.study_instance_uid is None else StudyUid(row.study_instance_uid),
         row=row,
         paths=tuple(str(folder / image.path) for image in row.images),
         report=report,
     )
+
+
+def _location(parts: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) if isinstance(part, int) or part in _FIELDS else "unknown field" for part in parts)
+
+
+_IDENTIFIER = re.compile(r"[\w.:/@+-]{1,256}")
+_FIELDS = frozenset(
+    name for row in (ManifestRow, ManifestImage, ManifestReport, Attestation) for name in row.model_fields
+)

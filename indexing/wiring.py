@@ -24,7 +24,8 @@ def writing(
 ) -> Iterator[tuple[Index, dict[str, Reading]]]:
     """Open an index for a build, making and fitting it when it is new.
 
-    Also gives the images that fitting has read. Raises StoreBusy when another process is writing.
+    Also gives the images that fitting has read. Raises StoreBusy when another process is writing, StoreCorrupt when
+    the encoder of vectors that are there already was lost: they would be searched with another one's.
     """
     shelf = shelf_at(location)
     known: dict[str, Reading] = {}

@@ -9,6 +9,8 @@ Catch by what the caller can do about it, not by which library failed:
     │   ├── ImageTooLarge         beyond the limits on bytes, rows, columns, frames or decoded memory
     │   ├── InvalidStudy          the files handed in do not make up one study
     │   ├── InvalidManifest       an indexing manifest that cannot be read at all
+    │   ├── InvalidLocation       an index location that is neither a folder nor a server's URL with a name
+    │   ├── NoIndex               there is no index at that location
     │   ├── EncoderMismatch       the index was built with another encoder
     │   ├── UnknownCase           no such case in the index
     │   ├── UnknownSnapshot       no such snapshot is retained
@@ -83,6 +85,18 @@ class InvalidManifest(RequestError):
     """The manifest as a whole cannot be used; a single bad row is quarantined instead."""
 
     code = "INVALID_MANIFEST"
+
+
+class InvalidLocation(RequestError):
+    """The index location is neither a folder nor a server's URL with a name."""
+
+    code = "INVALID_LOCATION"
+
+
+class NoIndex(RequestError):
+    """There is no index at that location; says how to make one."""
+
+    code = "NO_INDEX"
 
 
 class EncoderMismatch(RequestError):

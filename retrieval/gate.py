@@ -9,6 +9,7 @@ chosen and what passes nevertheless stands in ARCHITECTURE.md, Gate. The gate re
 repairs them silently: what it decides in spite of a missing or doubtful attribute is said in the verdict's warnings.
 """
 
+import re
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ TURNED_FIT, TURNED_BY = 0.75, 0.08
 DECLARED_FIT = 0.40
 """Least lung fit of an image whose header says CHEST: a white-out hides a lung, and then a warning serves better."""
 IN_SCOPE = GateVerdict(in_scope=True)
+_CODE = re.compile(r"[A-Z0-9_ ]{0,16}")
+"""DICOM code strings (VR CS); anything else in their place may be somebody's name and is not repeated."""
 
 
 class Gate:
@@ -64,7 +67,7 @@ class Gate:
                 refusals.append(verdict)
                 warnings.append(f"image {number + 1} was left out: {verdict.reason}, {verdict.explanation}")
         if not kept:
-            return read, refusals[0]
+            return read, refusals[0].model_copy(update={"warnings": read.warnings})
         return read.only(kept, images), GateVerdict(in_scope=True, warnings=tuple(warnings))
 
     def _judge(self, read: ReadStudy, number: int) -> tuple[GateVerdict, ViewGroup]:
@@ -112,10 +115,12 @@ class Gate:
 def judge_header(attributes: ImageAttributes) -> GateVerdict:
     """Judge one image by what its header declares; what it does not declare is left to the other rules."""
     if attributes.modality is not None and attributes.modality not in MODALITIES:
-        why = f"the header says modality {attributes.modality}; chest radiographs are CR or DX"
+        said = attributes.modality if _CODE.fullmatch(attributes.modality) else "that is no DICOM code"
+        why = f"the header says modality {said}; chest radiographs are CR or DX"
         return _refuse("OUT_OF_SCOPE_MODALITY", why)
     if attributes.body_part and attributes.body_part not in BODY_PARTS:
-        return _refuse("OUT_OF_SCOPE_BODY_PART", f"the header says body part {attributes.body_part}, not CHEST")
+        said = attributes.body_part if _CODE.fullmatch(attributes.body_part) else "that is no DICOM code"
+        return _refuse("OUT_OF_SCOPE_BODY_PART", f"the header says body part {said}, not CHEST")
     return IN_SCOPE
 
 

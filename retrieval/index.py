@@ -5,16 +5,21 @@ wiring of each: a folder (FAISS and SQLite), or the URL of a Qdrant server follo
 """
 
 import base64
+import contextlib
 import os
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
+from urllib.parse import urlsplit
 
 from retrieval.encoders.descriptor import DescriptorEncoder
-from retrieval.errors import EncoderMismatch, MissingDependency, StoreCorrupt, StoreUnavailable
+from retrieval.errors import EncoderMismatch, InvalidLocation, MissingDependency, NoIndex, StoreCorrupt
 from retrieval.look import Scope
 from retrieval.records import CaseId, EncoderIdentity, Record
+from retrieval.stores.bookkeeping import POINTER, SNAPSHOTS
+from retrieval.stores.directory import answering
 from retrieval.stores.documents import check_seal, seal, unseal
 from retrieval.stores.faiss_segments import FaissSegments
 from retrieval.stores.segmented import SegmentedStore
@@ -66,14 +71,7 @@ class Index:
 
     def verify(self) -> list[str]:
         """Every fault of the store and of the documents beside it; empty when whole."""
-        faults = self.store.verify()
-        for name in (ENCODER, SCOPE, SUMMARY):
-            try:
-                if (sealed := self.shelf.read(name)) is not None:
-                    check_seal(name, sealed)
-            except StoreCorrupt as error:
-                faults.append(error.what)
-        return faults
+        return _faults(self.shelf, self.store)
 
     def close(self) -> None:
         """Release locks and handles."""
@@ -83,23 +81,71 @@ class Index:
 def shelf_at(location: str) -> Segments:
     """The shelf a location names; nothing is opened or made yet.
 
-    Raises MissingDependency for a URL without the extra `qdrant`.
+    Raises InvalidLocation for what is neither a folder nor a server's URL with a name, NoIndex where a file stands in
+    the folder's way, and MissingDependency for a URL without the extra `qdrant`.
     """
-    if "://" not in location:
-        return FaissSegments(Path(location))
+    # One slash is enough: `http:/host/name` is a slip in a URL, and no folder of that name shall be made.
+    if ":/" not in location:
+        return FaissSegments(_folder(location))
+    server, name = _server_and_name(location)
     try:
         # Imported here so that an installation without Qdrant does not need its client.
         from retrieval.stores.qdrant_segments import QdrantSegments  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingDependency("the Qdrant client is not installed", fix="pip install 'prelim[qdrant]'") from error
-    server, _, name = location.rpartition("/")
     return QdrantSegments(server, name, api_key=os.environ.get("PRELIM_QDRANT_API_KEY"))
 
 
+def _folder(location: str) -> Path:
+    if not location:
+        raise InvalidLocation("the index location is empty", fix="name a folder, or a server's URL with / and a name")
+    folder = Path(location)
+    with answering(location):
+        for place in (folder, *folder.parents):
+            if place.exists() and not place.is_dir():
+                raise NoIndex(f"there is no index at {location}: {place} is no folder", fix="name an index's folder")
+    return folder
+
+
+def _server_and_name(location: str) -> tuple[str, str]:
+    """A URL taken apart, with its scheme in small letters; raises InvalidLocation, which shows no user or password."""
+    refusal = InvalidLocation(
+        f"{location.rpartition('@')[2]!r} is neither a folder nor a server's URL with a name",
+        fix="write http(s)://HOST[:PORT]/NAME, the name in letters, digits, _ and -; a key in PRELIM_QDRANT_API_KEY",
+    )
+    try:
+        url = urlsplit(location)
+        host, port = url.hostname or "", url.port
+    except ValueError as error:
+        raise refusal from error
+    path, _, name = url.path.rpartition("/")
+    if (
+        url.scheme not in ("http", "https")
+        or not re.fullmatch(r"[\w.:-]+", host)
+        or port == 0
+        or url.username is not None
+        or url.query
+        or url.fragment
+        or not re.fullmatch(r"[A-Za-z0-9_-]+", name)
+    ):
+        raise refusal
+    return f"{url.scheme}://{url.netloc}{path}", name
+
+
 def read_fitted(shelf: Segments) -> tuple[DescriptorEncoder, Scope] | None:
-    """The encoder and the scope kept on a shelf; None when nothing was fitted yet. Raises StoreCorrupt."""
+    """The encoder and the scope kept on a shelf; None when nothing was fitted yet.
+
+    Raises StoreCorrupt, also when there are vectors and no encoder: one fitted now would not be theirs.
+    """
+    # Asked first: the encoder is written before any vector, so a first build under way is never taken for a loss.
+    holding = _holds_vectors(shelf)
     sealed = shelf.read(ENCODER)
     if sealed is None:
+        if holding:
+            raise StoreCorrupt(
+                f"document {ENCODER!r} is missing beside the vectors it made",
+                fix=f"restore {ENCODER}.json from a backup, or build into a new folder",
+            )
         return None
     kept = unseal(EncoderState, ENCODER, sealed)
     encoder = DescriptorEncoder.from_bytes(base64.b64decode(kept.state))
@@ -121,16 +167,64 @@ def keep_fitted(shelf: Segments, encoder: DescriptorEncoder, scope: Scope) -> No
 def open_index(location: str, opening: Literal["current", "repair"] = "current") -> Index:
     """Open an existing index; `repair` also opens one whose current snapshot is damaged.
 
-    Raises StoreUnavailable when there is none, StoreCorrupt when bytes differ from what was written, EncoderMismatch
-    when the vectors belong to another encoder than the one kept beside them.
+    Raises InvalidLocation, NoIndex when there is none, StoreUnavailable when the store does not answer, StoreCorrupt
+    when bytes differ from what was written, EncoderMismatch when the vectors belong to another encoder than the one
+    kept beside them.
     """
     shelf = shelf_at(location)
     try:
         fitted = read_fitted(shelf)
         if fitted is None:
-            raise StoreUnavailable(f"there is no index at {location}", fix="build one: prelim-index build")
+            raise _no_index(location)
         encoder, scope = fitted
         return Index(shelf, SegmentedStore(shelf, encoder.identity, encoder.dimension, opening=opening), encoder, scope)
     except BaseException:
         shelf.close()
         raise
+
+
+def verify_index(location: str) -> list[str]:
+    """Every fault of the index there, whichever of its parts is damaged or lost; empty when whole.
+
+    Reads without the encoder, which may be what is damaged. Raises InvalidLocation, NoIndex, StoreUnavailable.
+    """
+    shelf = shelf_at(location)
+    try:
+        if not _holds_vectors(shelf) and shelf.read(ENCODER) is None:
+            raise _no_index(location)
+        return _faults(shelf, SegmentedStore(shelf, None, None, opening="repair"))
+    finally:
+        shelf.close()
+
+
+def _faults(shelf: Segments, store: SegmentedStore) -> list[str]:
+    faults = store.verify()
+    try:
+        kept = unseal(EncoderState, ENCODER, shelf.read(ENCODER)).identity
+        with contextlib.suppress(StoreCorrupt):  # the store's own complaint, made above
+            faults += [
+                f"document {ENCODER!r} is of {kept}, the vectors are of {other}"
+                for other in sorted({snapshot.encoder for snapshot in store.snapshots()} - {kept})
+            ]
+    except StoreCorrupt as error:
+        faults.append(error.what)
+    try:
+        unseal(Scope, SCOPE, shelf.read(SCOPE))
+    except StoreCorrupt as error:
+        faults.append(error.what)
+    try:
+        # Only its seal: what stands in it is the generation's affair, and without it it is made anew.
+        if (summary := shelf.read(SUMMARY)) is not None:
+            check_seal(SUMMARY, summary)
+    except StoreCorrupt as error:
+        faults.append(error.what)
+    return faults
+
+
+def _holds_vectors(shelf: Segments) -> bool:
+    """Whether a store was begun, also where its pointer was lost."""
+    return shelf.read(POINTER) is not None or bool(shelf.segments() or shelf.documents(SNAPSHOTS))
+
+
+def _no_index(location: str) -> NoIndex:
+    return NoIndex(f"there is no index at {location}", fix="build one: prelim-index build")

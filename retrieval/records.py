@@ -4,7 +4,6 @@ Nothing here knows a library, a file format or a transport. Pixels, vectors and 
 Names follow DICOM where it has one (patient > study > series > instance; laterality is the patient's side).
 """
 
-from collections.abc import Sequence
 from typing import Literal, NewType
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -151,6 +150,11 @@ class Study(Record):
     priors: tuple[PriorReport, ...] = ()
     """Earlier studies handed in with the request."""
 
+    @property
+    def digests(self) -> tuple[ImageDigest, ...]:
+        """The image files, in order."""
+        return tuple(image.digest for image in self.images)
+
 
 class Section(Record):
     """A stretch of a report under one heading."""
@@ -295,6 +299,15 @@ class Evidence(Record):
     """Which encoder compared the images."""
 
 
+class SimilarCases(Record):
+    """The answer to a search."""
+
+    verdict: GateVerdict
+    """Whether the study may be searched for at all."""
+    evidence: Evidence
+    """The cases; none when the study is out of scope."""
+
+
 class Region(Record):
     """A box on one image of the study, in fractions of its width and height, as displayed."""
 
@@ -359,7 +372,9 @@ class Draft(Record):
     sentences: tuple[Sentence, ...] = ()
     """In reading order."""
     warnings: tuple[str, ...] = ()
-    """What the gate noticed about images that are in scope."""
+    """What the gate noticed, and which files and images were left out."""
+    images: tuple[ImageDigest, ...]
+    """The image files it was asked for."""
     evidence: Evidence
     """What the draft was made from."""
     drafter: str
@@ -371,8 +386,3 @@ class Draft(Record):
     def findings(self) -> str:
         """The findings as running text."""
         return " ".join(s.text for s in self.sentences if s.section == "findings")
-
-
-def case_ids(cases: Sequence[RetrievedCase]) -> tuple[CaseId, ...]:
-    """The ids of retrieved cases, nearest first."""
-    return tuple(c.case.case_id for c in cases)

@@ -32,13 +32,18 @@ class Retriever:
         files are left out: a case is evidence only when it belongs to somebody else.
         Raises StoreUnavailable when nothing is published.
         """
-        snapshot = self._store.current()
         group, images = _leading(study)
-        found = self._store.nearest(vectors[images], limit * DEPTH, _others(study, group))
-        matched: dict[CaseId, list[tuple[int, int, float]]] = defaultdict(list)
-        for image, hits in zip(images, found, strict=True):
-            for hit in hits:
-                matched[hit.case_id].append((image, hit.image, hit.similarity))
+        where, rows = _others(study, group), limit * DEPTH
+        while True:
+            found = self._store.nearest(vectors[images], rows, where)
+            matched: dict[CaseId, list[tuple[int, int, float]]] = defaultdict(list)
+            for image, hits in zip(images, found, strict=True):
+                for hit in hits:
+                    matched[hit.case_id].append((image, hit.image, hit.similarity))
+            # A case that owns very many rows may crowd out others: ask for more rows until there are enough cases.
+            if len(matched) >= limit or all(len(hits) < rows for hits in found):
+                break
+            rows *= 4
         # The best pair speaks for the case: two frontal images of one study are two tries at the same thing.
         best = {case_id: max(similarity for _, _, similarity in pairs) for case_id, pairs in matched.items()}
         chosen = sorted(best, key=lambda case_id: (-best[case_id], case_id))[:limit]
@@ -46,7 +51,12 @@ class Retriever:
             RetrievedCase(case=case, rank=rank, similarity=best[case.case_id], matched=tuple(matched[case.case_id]))
             for rank, case in enumerate(self._store.cases(chosen), 1)
         )
-        return Evidence(cases=cases, index_snapshot=snapshot and snapshot.snapshot_id, encoder=self._encoder)
+        return self.nothing().model_copy(update={"cases": cases})
+
+    def nothing(self) -> Evidence:
+        """Return evidence without cases, which still says what would have been asked."""
+        snapshot = self._store.current()
+        return Evidence(index_snapshot=snapshot and snapshot.snapshot_id, encoder=self._encoder)
 
 
 def _leading(study: Study) -> tuple[ViewGroup, list[int]]:

@@ -5,8 +5,11 @@ the gate looks at. A folder may hold files that are no images (a DICOMDIR, a tex
 in the warnings and left out. A folder that mixes studies or patients is an error, never a guess.
 """
 
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +66,10 @@ def read_study(
 ) -> ReadStudy:
     """Read files and folders as one study.
 
-    `view` and `patient_key` come from the request and win over the header. Raises the image's own error when a
-    single file is unreadable, InvalidStudy when no image is left or the images belong to several studies.
+    `view`, `patient_key` and `indication` come from the request. The view is for images whose header says none: a
+    file knows better which of several views it is; the others win over the header. Raises the image's own error when
+    no file is readable, InvalidStudy when a path cannot be looked at, there is no file, there are too many, or the
+    images belong to several studies.
     """
     files = _files(paths)
     readings: list[Reading] = []
@@ -76,7 +81,7 @@ def read_study(
             readings.append(result)
     if not readings:
         raise faults[0][1]
-    warnings = tuple(f"{file.name} was left out: {fault.code}" for file, fault in faults)
+    warnings = tuple(f"{_shown(file.name)} was left out: {fault.code}" for file, fault in faults)
     return assemble(readings, view=view, patient_key=patient_key, indication=indication, warnings=warnings)
 
 
@@ -89,11 +94,11 @@ def assemble(
     warnings: tuple[str, ...] = (),
 ) -> ReadStudy:
     """Make one study of images that were read; arguments and errors as in `read_study`."""
-    # Frontal first; the sort is stable.
-    ordered = sorted(readings, key=lambda r: view_group(view or r.attributes.view) != "frontal")
+    pairs = [(reading, _image(reading, view)) for reading in readings]
+    pairs.sort(key=lambda pair: view_group(pair[1].attributes.view) != "frontal")  # stable
+    ordered, images = [reading for reading, _ in pairs], tuple(image for _, image in pairs)
     _same("studies", [r.attributes.study_instance_uid for r in ordered])
     _same("patients", [r.attributes.patient_key for r in ordered])
-    images = tuple(_image(reading, view) for reading in ordered)
     header = images[0].attributes
     study = Study(
         images=images,
@@ -111,19 +116,50 @@ def assemble(
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            files += sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
-        elif path.exists():
-            files.append(path)
-        else:
-            raise InvalidStudy(f"there is no file {path}", fix="check the path")
+    files = list(islice(chain.from_iterable(map(_files_at, paths)), MAX_IMAGES + 1))
     if not files:
         raise InvalidStudy("there is no file in the folder", fix="give a folder with the images of one study")
     if len(files) > MAX_IMAGES:
-        raise InvalidStudy(f"{len(files)} files are more than one study", fix=f"give at most {MAX_IMAGES}")
+        raise InvalidStudy(f"more than {MAX_IMAGES} files are more than one study", fix=f"give at most {MAX_IMAGES}")
     return files
+
+
+def _files_at(path: Path) -> Iterator[Path]:
+    """The path itself or, for a folder, its files at any depth, in order."""
+    try:
+        folder = stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: text that can be no path
+        raise InvalidStudy(f"there is no file {_shown(str(path))}", fix="check the path") from None
+    except OSError as error:
+        raise _locked(path, error) from error
+    # A folder of too many files is not read to its end: one more than allowed is enough to say so.
+    yield from sorted(islice(_inside(path), MAX_IMAGES + 1)) if folder else [path]
+
+
+def _inside(top: Path) -> Iterator[Path]:
+    """Regular files below a folder, in no order; not hidden ones, and not what links to folders lead to."""
+    folders = [top]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    elif entry.is_file() and not entry.name.startswith("."):
+                        yield Path(entry.path)
+        except OSError as error:
+            raise _locked(Path(error.filename or folder), error) from error
+
+
+def _locked(path: Path, error: OSError) -> InvalidStudy:
+    what = f"{_shown(str(path))} cannot be looked at: {error.strerror or type(error).__name__}"
+    return InvalidStudy(what, fix="give it read permission, or give the paths of the images")
+
+
+def _shown(name: str) -> str:
+    """A file name that can be printed and written as JSON: names may hold control characters and bytes of no text."""
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _same(what: str, values: Sequence[str | None]) -> None:
@@ -133,6 +169,6 @@ def _same(what: str, values: Sequence[str | None]) -> None:
 
 def _image(reading: Reading, view: ViewPosition | None) -> StudyImage:
     attributes = reading.attributes
-    if view is not None:
+    if view is not None and attributes.view == "UNKNOWN":
         attributes = attributes.model_copy(update={"view": view, "view_source": "request"})
     return StudyImage(path=reading.path, digest=reading.digest, attributes=attributes)

@@ -9,16 +9,16 @@ happened and what to do; the exit status says what kind it was (65 fix the input
 """
 
 import argparse
-import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from rich.console import Console
 
-from retrieval.errors import PrelimError
-from retrieval.records import PatientKey, ViewPosition
-from service.show import show_draft, show_evidence
+from retrieval.records import Draft, PatientKey, SimilarCases, ViewPosition
+from retrieval.terminal import add_index_argument, count, run_command
+from service.show import show_draft, show_similar_cases
 from service.wiring import open_desk
 
 MAX_CASES = 1000
@@ -28,11 +28,7 @@ MAX_CASES = 1000
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("paths", nargs="+", type=Path, help="image files or a folder: DICOM, PNG or JPEG of ONE study")
-    shared.add_argument(
-        "--index",
-        default=os.environ.get("PRELIM_INDEX", "index"),
-        help="index folder, or the URL of a Qdrant server followed by / and the index's name (default: $PRELIM_INDEX)",
-    )
+    add_index_argument(shared)
     shared.add_argument("--view", choices=get_args(ViewPosition), help="view of the images, where the files say none")
     shared.add_argument("--patient-key", type=PatientKey, help="leave out this patient's own cases")
     shared.add_argument("--json", action="store_true", help="one JSON object instead of text")
@@ -40,39 +36,31 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="prelim", description="Preliminary report drafts for radiologists to edit.")
     commands = parser.add_subparsers(dest="command", required=True)
     searching = commands.add_parser("search", parents=[shared], help="find similar cases")
-    searching.add_argument("--cases", type=_count, default=10, metavar="N", help="how many (default: 10)")
+    searching.add_argument("--cases", type=count, default=10, metavar="N", help="how many (default: 10)")
     commands.add_parser("draft", parents=[shared], help="draft the findings from similar cases")
     return parser
-
-
-def _count(text: str) -> int:
-    if not 1 <= (count := int(text)) <= MAX_CASES:
-        raise argparse.ArgumentTypeError(f"from 1 to {MAX_CASES}")
-    return count
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    console = Console()
-    try:
-        with open_desk(options.index) as desk:
-            study = desk.read(options.paths, view=options.view, patient_key=options.patient_key)
-            if options.command == "search":
-                verdict, evidence = desk.drafter.similar_cases(study, limit=options.cases)
-                if options.json:
-                    sys.stdout.write(evidence.model_dump_json(indent=2) + "\n")
-                else:
-                    show_evidence(console, verdict, evidence)
-            else:
-                draft = desk.drafter.draft(study)
-                if options.json:
-                    sys.stdout.write(draft.model_dump_json(indent=2) + "\n")
-                else:
-                    show_draft(console, draft)
-    except PrelimError as error:
-        Console(stderr=True, soft_wrap=True).print(f"{error.code}: {error}", style="red", markup=False, highlight=False)
-        return error.exit_status
+    return run_command(lambda: _run(options), after_interrupt="nothing was written")
+
+
+def _run(options: argparse.Namespace) -> int:
+    console = Console(highlight=False)
+    with open_desk(options.index) as desk:
+        study = desk.read(options.paths, view=options.view, patient_key=options.patient_key)
+        answer: SimilarCases | Draft
+        if options.command == "search":
+            answer = desk.drafter.similar_cases(study, limit=min(options.cases, MAX_CASES))
+            show: Callable[[Console, Any], None] = show_similar_cases
+        else:
+            answer, show = desk.drafter.draft(study), show_draft
+    if options.json:
+        sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+    else:
+        show(console, answer)
     return 0
 
 

@@ -1,31 +1,25 @@
 """Evidence and drafts for people at a terminal.
 
-Text of reports is data: it is printed without markup and without control characters, so that nothing in a report can
-move the cursor or colour the screen. Abnormal and normal statements differ by a mark, not by colour alone.
+Abnormal and normal statements differ by a mark, not by colour alone.
 """
 
-import re
 from textwrap import shorten
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from retrieval.records import Draft, Evidence, GateVerdict
+from retrieval.records import Draft, SimilarCases
+from retrieval.terminal import plain
 
 NOT_A_REPORT = "DRAFT for a radiologist to edit and sign. Not a report, not for clinical use."
 SHOWN = 600
 """Characters of a section shown; --json gives all of it."""
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
-def plain(text: str) -> Text:
-    """Text of a report or file, safe to print."""
-    return Text(_CONTROL.sub("", text))
-
-
-def show_evidence(console: Console, verdict: GateVerdict, evidence: Evidence) -> None:
+def show_similar_cases(console: Console, found: SimilarCases) -> None:
     """Print the similar cases, or why there are none."""
+    verdict, evidence = found.verdict, found.evidence
     _show_warnings(console, verdict.warnings)
     if not verdict.in_scope:
         console.print(plain(f"No search: {verdict.reason}. {_sentence(verdict.explanation)}"))
@@ -34,9 +28,9 @@ def show_evidence(console: Console, verdict: GateVerdict, evidence: Evidence) ->
         console.print("No similar case: the index holds nothing that may be compared with this study.")
         return
     console.print(plain(f"{len(evidence.cases)} similar cases, snapshot {evidence.index_snapshot}"), style="bold")
-    for found in evidence.cases:
-        case, report = found.case, found.case.report
-        console.print(plain(f"{found.rank:3}. {case.case_id}  similarity {found.similarity:.2f}"))
+    for retrieved in evidence.cases:
+        case, report = retrieved.case, retrieved.case.report
+        console.print(plain(f"{retrieved.rank:3}. {case.case_id}  similarity {retrieved.similarity:.2f}"))
         for heading, said in (("findings", report.findings), ("impression", report.impression)):
             if said:
                 console.print(Padding(plain(f"{heading}: {shorten(said, SHOWN, placeholder=' ...')}"), (0, 0, 0, 5)))

@@ -237,6 +237,12 @@ def writing(pixels: NDArray[np.float32]) -> NDArray[Any]:
     return np.ones(1)
 
 
+def chatty(pixels: NDArray[np.float32]) -> NDArray[Any]:
+    """A decoder's C library that has more to say than a pipe holds."""
+    os.write(2, b"Roentgen^Anna\n" * 10_000)
+    return pixels
+
+
 def surroundings(_pixels: NDArray[np.float32]) -> NDArray[Any]:
     """Whether the secret of the test is in this process's environment, and its process id."""
     return np.array([int("PRELIM_TEST_SECRET" in os.environ), os.getpid()])

@@ -10,15 +10,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from evaluation.drawings import draw as drawn
 from evaluation.drawings import write_studies
 from indexing.build import BuildReport, build
 from indexing.manifest import Quarantined
 from indexing.wiring import readers, writing
+from retrieval.encoders.encoder import encode
+from retrieval.errors import InvalidManifest
 from retrieval.index import open_index
-from retrieval.pixels.sandbox import Readers
+from retrieval.pixels.read import read_pixels
+from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.records import CaseId
+from retrieval.retriever import Retriever
+from retrieval.study import assemble
+from tests.dicom_files import draw as dicom
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,7 @@ def test_absent_rows_stay_unless_asked_otherwise(tmp_path: Path, reading: Reader
 
 
 def test_bad_rows_are_quarantined_with_reasons_and_the_counts_reconcile(tmp_path: Path, reading: Readers) -> None:
-    manifest = write_studies(tmp_path, 12)
+    manifest = write_studies(tmp_path, 20)
     rows = rows_of(manifest)
     (tmp_path / rows[1]["images"][0]["path"]).write_bytes(b"")
     (tmp_path / rows[2]["images"][0]["path"]).write_bytes(b"no image at all")
@@ -98,10 +106,82 @@ def test_bad_rows_are_quarantined_with_reasons_and_the_counts_reconcile(tmp_path
     rows[8]["case_id"] = rows[7]["case_id"]
     rewrite(manifest, rows)
     report, refused = built(tmp_path / "index", manifest, reading)
-    assert report.read == 12 == report.indexed + report.unchanged + report.quarantined
+    assert report.read == 20 == report.indexed + report.unchanged + report.quarantined
     assert report.reasons == {"UNREADABLE_IMAGE": 4, "EMPTY_REPORT": 1, "NO_ATTESTATION": 1, "DUPLICATE_CASE": 1}
     assert [q.line for q in refused] == [2, 3, 4, 5, 6, 7, 9]
-    assert len(visible(tmp_path / "index")) == 5
+    assert len(visible(tmp_path / "index")) == 13
+
+
+def dicom_study(folder: Path, number: int, **header: str) -> dict[str, Any]:
+    """A drawn chest as DICOM, and its manifest row, which names no study."""
+    samples = drawn(number).frontal.astype(np.uint16) * 16
+    dicom(folder / f"{number}.dcm", samples, 12, StudyInstanceUID=f"1.2.3.{number}", BodyPartExamined="CHEST", **header)
+    return {
+        "case_id": f"dicom-{number}",
+        "patient_key": f"patient-{number}",
+        "images": [{"path": f"{number}.dcm", "view": "PA"}],
+        "report": {"text": "FINDINGS: The lungs are clear."},
+        "source": "tests",
+        "licence": "CC0-1.0",
+        "deidentified": {"attested_by": "tests", "method": "drawn"},
+    }
+
+
+def test_a_dicom_study_is_known_by_its_header_where_the_row_names_none(tmp_path: Path, reading: Readers) -> None:
+    rows = [dicom_study(tmp_path, number) for number in range(9)]
+    rows[4]["study_instance_uid"] = "9.9"
+    rewrite(tmp_path / "manifest.jsonl", rows)
+    report, refused = built(tmp_path / "index", tmp_path / "manifest.jsonl", reading)
+    assert (report.indexed, report.reasons) == (8, {"SEVERAL_STUDIES": 1})
+    assert refused[0].case_id == "dicom-4"
+    with closing(open_index(str(tmp_path / "index"))) as index:
+        cases = index.store.cases(sorted(index.store.contents()))
+        assert {case.study_instance_uid for case in cases} == {f"1.2.3.{n}" for n in range(9) if n != 4}
+        # The same study under other bytes is still the same study.
+        dicom_study(tmp_path, 2, PatientComments="exported again")
+        vectors = encode(index.encoder, [read_pixels(tmp_path / "2.dcm")])
+        (again,) = reading.read([str(tmp_path / "2.dcm")])
+        assert isinstance(again, Reading)
+        study = assemble([again], view="PA").study
+        found = Retriever(index.store, index.encoder.identity).retrieve(study, vectors, 9).cases
+        assert "dicom-2" not in [case.case.case_id for case in found]
+        assert len(found) == 7
+
+
+def test_what_an_unfinished_build_of_another_manifest_staged_is_not_published(tmp_path: Path, reading: Readers) -> None:
+    manifest = write_studies(tmp_path / "x", 20)
+    with writing(str(tmp_path / "index"), manifest, workers=2) as (opened, known):
+        store = opened.store
+        original, calls = store.publish, []
+        store.publish = lambda **options: calls.append(options)  # type: ignore[assignment, method-assign, return-value]
+        build(manifest, store, opened.encoder, reading, known=known)
+        assert calls
+        assert len(store.staged()) == 20
+        store.publish = original  # type: ignore[method-assign]
+    rewrite(tmp_path / "x/manifest.jsonl", rows_of(manifest)[:13])  # the header and twelve rows
+    report, _ = built(tmp_path / "index", manifest, reading)
+    assert (report.indexed, report.resumed, report.images) == (12, 12, 0)
+    assert len(visible(tmp_path / "index")) == 12
+
+
+def test_a_refused_row_is_not_an_absent_one(tmp_path: Path, reading: Readers) -> None:
+    manifest = write_studies(tmp_path, 12)
+    built(tmp_path / "index", manifest, reading)
+    rows = rows_of(manifest)
+    rows[5]["sex"] = "?"
+    rewrite(manifest, rows)
+    report, _ = built(tmp_path / "index", manifest, reading, absent="remove")
+    assert (report.removed, report.quarantined) == (0, 1)
+    assert len(visible(tmp_path / "index")) == 12
+
+
+def test_an_empty_manifest_does_not_empty_the_index(tmp_path: Path, reading: Readers) -> None:
+    manifest = write_studies(tmp_path, 12)
+    built(tmp_path / "index", manifest, reading)
+    manifest.write_text("")
+    with pytest.raises(InvalidManifest, match="no rows"):
+        built(tmp_path / "index", manifest, reading, absent="remove")
+    assert len(visible(tmp_path / "index")) == 12
 
 
 def test_an_erased_case_is_not_indexed_again(tmp_path: Path, reading: Readers) -> None:

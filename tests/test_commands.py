@@ -12,7 +12,7 @@ from PIL import Image
 from evaluation.drawings import write_studies
 from evaluation.off_scope import off_scope_images
 from indexing.__main__ import main as prelim_index
-from retrieval.records import Draft, Evidence
+from retrieval.records import Draft, SimilarCases
 from service.__main__ import main as prelim
 
 STUDIES = 220
@@ -75,22 +75,27 @@ def test_search_shows_cases_with_source_and_licence(folder: Path, capsys: pytest
     assert out.count("similarity 0.") == 3
     assert out.count("Prelim drawings, CC0-1.0") == 3
     _, out, _ = run([*arguments, "--json"], capsys)
-    assert len(Evidence.model_validate_json(out).cases) == 3
+    found = SimilarCases.model_validate_json(out)
+    assert found.verdict.in_scope
+    assert len(found.evidence.cases) == 3
 
 
 def test_an_indexed_image_never_finds_its_own_study(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = str(folder / "studies/images/000005.png")
     _, out, _ = run(["search", own, "--index", str(folder / "index"), "--json"], capsys)
-    found = [case.case.case_id for case in Evidence.model_validate_json(out).cases]
+    found = [case.case.case_id for case in SimilarCases.model_validate_json(out).evidence.cases]
     assert len(found) == 10
     assert "drawn-000005" not in found
 
 
 def test_a_named_patient_is_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["search", unseen(folder), "--index", str(folder / "index"), "--json"]
-    first = Evidence.model_validate_json(run(arguments, capsys)[1]).cases[0].case
-    again = Evidence.model_validate_json(run([*arguments, "--patient-key", first.patient_key], capsys)[1]).cases
-    assert first.case_id not in [case.case.case_id for case in again]
+    first = SimilarCases.model_validate_json(run(arguments, capsys)[1])
+    assert any("the patient is not named" in warning for warning in first.verdict.warnings)
+    nearest = first.evidence.cases[0].case
+    again = SimilarCases.model_validate_json(run([*arguments, "--patient-key", nearest.patient_key], capsys)[1])
+    assert nearest.case_id not in [case.case.case_id for case in again.evidence.cases]
+    assert not any("the patient is not named" in warning for warning in again.verdict.warnings)
 
 
 def test_a_folder_of_several_studies_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,8 +133,8 @@ def test_out_of_scope_is_an_answer_and_not_an_error(
 
 def test_a_missing_index_says_how_to_make_one(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = run(["search", unseen(folder), "--index", str(tmp_path / "nowhere")], capsys)
-    assert status == 75
-    assert err.startswith("STORE_UNAVAILABLE: ")
+    assert status == 65
+    assert err.startswith("NO_INDEX: ")
     assert "prelim-index build" in err
     assert not (tmp_path / "nowhere").exists()
 
@@ -151,7 +156,7 @@ def test_describe_and_verify_speak_json(folder: Path, capsys: pytest.CaptureFixt
 def test_quarantined_rows_are_written_beside_the_manifest_and_strict_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manifest = write_studies(tmp_path, 3)
+    manifest = write_studies(tmp_path, 9)
     with manifest.open("a") as rows:
         rows.write("{\n")
     arguments = ["build", str(manifest), "--index", str(tmp_path / "index"), "--strict"]
@@ -204,10 +209,12 @@ def test_pseudonyms_need_a_salt_and_link_a_patient(
     without = subprocess.run(command, input="17\n", capture_output=True, text=True, check=False, env={"PATH": ""})
     assert without.returncode == 78
     salted = {"PATH": "", "PRELIM_PATIENT_SALT": "a long secret"}
-    ids = "17\nhospital\t17\n17\n"
+    ids = "17\nhospital\t17\n17\n 17 \r\n"
     out = subprocess.run(command, input=ids, capture_output=True, text=True, check=True, env=salted).stdout.split()
-    assert out[0] == out[2] != out[1]
+    assert out[0] == out[2] == out[3] != out[1]
     assert all(len(key) == 32 for key in out)
+    blank = subprocess.run(command, input="\n", capture_output=True, text=True, check=False, env=salted)
+    assert (blank.returncode, blank.stdout) == (65, "")
 
 
 @pytest.mark.parametrize("command", ["prelim", "prelim-index", "prelim-evaluate"])
@@ -215,3 +222,53 @@ def test_every_command_explains_itself(command: str) -> None:
     installed = Path(sys.executable).parent / command
     said = subprocess.run([installed, "--help"], capture_output=True, text=True, check=True).stdout
     assert said.startswith(f"usage: {command}")
+
+
+@pytest.mark.parametrize("option", [["--workers", "0"], ["--workers", "-1"], ["--batch", "0"], ["--batch", "x"]])
+def test_a_count_below_one_is_refused_by_the_command_line(
+    folder: Path, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        prelim_index(["build", str(folder / "studies/manifest.jsonl"), *option])
+    assert "is not a whole number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["manifest.jsonl", "nowhere/refused.jsonl"])
+def test_a_quarantine_that_cannot_be_written_is_refused_before_anything_is_built(
+    tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = write_studies(tmp_path, 9)
+    before = manifest.read_bytes()
+    arguments = ["build", str(manifest), "--index", str(tmp_path / "index"), "--quarantine", str(tmp_path / where)]
+    status, _, err = run(arguments, capsys, prelim_index)
+    assert (status, err.split(":")[0]) == (65, "INVALID_MANIFEST")
+    assert manifest.read_bytes() == before
+    assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("studies", [0, 1, 5])
+def test_too_few_images_to_fit_are_refused_and_leave_no_index_behind(
+    tmp_path: Path, studies: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, index = write_studies(tmp_path, studies), str(tmp_path / "index")
+    status, _, err = run(["build", str(manifest), "--index", index], capsys, prelim_index)
+    assert status == 65
+    assert "at least 8 different images" in err
+    write_studies(tmp_path, 9)
+    assert run(["build", str(manifest), "--index", index], capsys, prelim_index)[0] == 0
+
+
+def test_markup_in_a_note_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["build", str(write_studies(tmp_path, 9)), "--index", str(tmp_path / "index"), "--note", "[/red] x"]
+    assert run(arguments, capsys, prelim_index)[0] == 0
+    status, out, _ = run(["describe", "--index", str(tmp_path / "index")], capsys, prelim_index)
+    assert status == 0
+    assert "[/red] x" in out
+
+
+def test_erasing_an_unknown_case_does_not_look_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prelim_index(["build", str(write_studies(tmp_path, 9)), "--index", str(tmp_path / "index")]) == 0
+    status, out, _ = run(["erase", "drawn-00003", "--index", str(tmp_path / "index")], capsys, prelim_index)
+    assert status == 1
+    assert "erased 0, asked 1" in out
+    assert "spelling" in out

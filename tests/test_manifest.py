@@ -38,7 +38,7 @@ def test_a_good_row_is_read_with_its_paths_beside_the_manifest(tmp_path: Path) -
     assert study.paths == (str(tmp_path / "a.png"),)
     assert study.report.findings == "The lungs are clear."
     assert study.age_band == "60-69"
-    assert study.study_instance_uid == "a"
+    assert study.study_instance_uid is None
 
 
 def test_ages_of_ninety_and_more_share_one_band(tmp_path: Path) -> None:
@@ -94,6 +94,32 @@ def test_what_a_quarantined_row_says_is_not_repeated(tmp_path: Path) -> None:
     (refused,) = read_manifest(written(tmp_path, row(report={"text": "x", "unknown": secret}, sex=secret)))
     assert isinstance(refused, Quarantined)
     assert "Invented" not in refused.model_dump_json()
+
+
+def test_names_of_unknown_fields_and_odd_case_ids_are_not_repeated(tmp_path: Path) -> None:
+    manifest = written(
+        tmp_path,
+        row(report={"FINDINGS Mrs Invented": ""}),
+        row(case_id="Mrs Invented, room 7", sex="?"),
+        row(case_id="x" * 1000, sex="?"),
+    )
+    refused = list(read_manifest(manifest))
+    assert [q.case_id for q in refused] == ["a", None, None]
+    assert not any("Invented" in q.model_dump_json() for q in refused)
+
+
+@pytest.mark.parametrize("text", [b"\\u0000", b"\\ud800"])
+def test_text_that_no_file_can_hold_is_quarantined(tmp_path: Path, text: bytes) -> None:
+    for field in (b"case_id", b"path", b"labels"):
+        whole = json.dumps(row(labels=["LABELS"])).encode()
+        spoilt = {
+            b"case_id": (b'"a"', b'"a' + text + b'"'),
+            b"path": (b"a.png", b"a" + text),
+            b"labels": (b"LABELS", text),
+        }
+        (refused,) = read_manifest(written(tmp_path, whole.replace(*spoilt[field])))
+        assert isinstance(refused, Quarantined)
+        assert refused.code == "NOT_JSON"
 
 
 def test_content_changes_with_the_row_and_with_the_images(tmp_path: Path) -> None:

@@ -273,6 +273,35 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     refused(tmp_path / "pipe", UnreadableImage, "regular file")
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("pipe", "regular file"), ("folder", "regular file"), ("/dev/zero", "regular file"), ("none", "No such file"),
+     ("empty", "empty"), ("a\0b", "not a path"), ("\ud800", "not a path")],
+)  # fmt: skip
+def test_the_digest_of_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str, words: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    with pytest.raises(UnreadableImage, match=words) as raised:
+        digest(tmp_path / name)
+    assert raised.value.fix
+
+
+def test_the_digest_of_a_huge_file_is_refused_before_it_is_read(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ImageTooLarge):
+        digest(path)
+
+
+def test_refusing_a_path_leaves_no_file_open(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(10):
+        with pytest.raises(UnreadableImage):
+            digest(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
 def test_the_digest_is_of_the_file(path: Path) -> None:
     path.write_bytes(b"abc")
     assert digest(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -209,3 +209,25 @@ def test_the_grey_table_agrees_with_pydicom(path: Path, elements: dict[str, Any]
 
 def test_the_header_of_an_inverted_image_still_says_monochrome1(path: Path) -> None:
     assert read_header(draw(path, PhotometricInterpretation="MONOCHROME1")).photometric == "MONOCHROME1"
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [{"RescaleSlope": "1e308", "RescaleIntercept": "0"}, {"RescaleSlope": "1e-310", "RescaleIntercept": "1000"},
+     {"RescaleSlope": "1", "RescaleIntercept": "1e300"},
+     {"WindowCenter": "-1e308", "WindowWidth": "1e-5", "VOILUTFunction": "LINEAR_EXACT"},
+     {"WindowCenter": "1e308", "WindowWidth": "1e308", "VOILUTFunction": "SIGMOID"}],
+)  # fmt: skip
+def test_a_transformation_that_gives_no_finite_grey_is_refused_by_name(path: Path, elements: dict[str, str]) -> None:
+    with pytest.raises(UnreadableImage, match="no finite grey"):
+        grey(path, **elements)
+
+
+@pytest.mark.parametrize("number", ["1e309", "-inf", "nan"])
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"])
+def test_a_transformation_by_what_is_no_number_is_refused(path: Path, keyword: str, number: str) -> None:
+    elements = dict.fromkeys(("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"), "77")
+    draw(path, TWELVE, 12, **elements | {keyword: "987654"})
+    path.write_bytes(path.read_bytes().replace(b"987654", number.ljust(6).encode()))
+    with pytest.raises(UnreadableImage):
+        read_pixels(path)

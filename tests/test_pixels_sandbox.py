@@ -14,7 +14,7 @@ import pytest
 from retrieval.errors import DecoderTimeout, ImageTooLarge, OperatorError, UnreadableImage, UnsupportedImage
 from retrieval.pixels.limits import Limits
 from retrieval.pixels.read import digest, read_header, read_pixels
-from retrieval.pixels.sandbox import IN_FLIGHT, Readers, Reading
+from retrieval.pixels.sandbox import IN_FLIGHT, Readers, Reading, _Worker
 from retrieval.pixels.statistics import pixel_statistics
 from retrieval.pixels.wire import Image
 from tests import dicom_files
@@ -166,9 +166,58 @@ def test_a_prepare_that_decoders_cannot_import_is_the_operator_s_to_repair(
 ) -> None:
     monkeypatch.setattr("tests.dicom_files._of_the_moment", _local, raising=False)
     _local.__module__, _local.__qualname__ = "tests.dicom_files", "_of_the_moment"
-    with Readers(_local, workers=1) as readers, pytest.raises(OperatorError, match="did not start"):
+    with Readers(_local, workers=1) as readers, pytest.raises(OperatorError, match=r"not start: .*_of_the_moment"):
         list(readers.read(paths))
-    assert "_of_the_moment" in capfd.readouterr().err
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_decoder_that_cannot_be_started_is_the_operator_s_to_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(OperatorError, match="did not start: No such file"), Readers(dicom_files.as_is):
+        pass
+
+
+def test_what_a_decoder_prints_reaches_no_terminal(paths: list[str], capfd: Any) -> None:
+    with Readers(dicom_files.chatty) as readers:
+        assert [type(r) for r in readers.read(paths[:2])] == [Reading] * 2
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["\ud800.png", "", "x" * 5000, "a\0b"])
+def test_text_that_can_be_no_path_costs_one_image(readers: Readers, paths: list[str], name: str) -> None:
+    results = list(readers.read([paths[0], name, paths[1]]))
+    assert [type(r) for r in results] == [Reading, UnreadableImage, Reading]
+    assert "not a path" in str(results[1])
+
+
+def test_what_fails_in_a_reading_thread_is_raised_where_it_was_asked_for(paths: list[str]) -> None:
+    with Readers(dicom_files.as_is) as readers:
+        with pytest.raises(TypeError):
+            list(readers.read([17]))  # type: ignore[list-item]
+        assert [type(r) for r in readers.read(paths[:2])] == [Reading] * 2
+
+
+def test_an_answer_half_taken_is_never_that_to_the_next_path(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = _Worker._received
+
+    def interrupted(self: _Worker, path: str, pipe: Any) -> Any:
+        if path == paths[0]:
+            raise MemoryError
+        return whole(self, path, pipe)
+
+    monkeypatch.setattr(_Worker, "_received", interrupted)
+    with Readers(dicom_files.as_is) as readers:
+        with pytest.raises(MemoryError):
+            list(readers.read(paths[:3]))
+        for reading, path in zip(readers.read(paths[1:4]), paths[1:4], strict=True):
+            assert isinstance(reading, Reading)
+            assert reading.digest == digest(path)
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_readers_without_a_worker_are_not_made(workers: int) -> None:
+    with pytest.raises(ValueError, match="workers"):
+        Readers(dicom_files.as_is, workers=workers)
 
 
 def test_leaving_ends_the_decoders_even_in_the_middle_of_an_image(paths: list[str]) -> None:

@@ -30,6 +30,5 @@ def test_a_thousand_kills_of_a_build_lose_nothing_and_double_nothing(tmp_path: P
         kept["seeds"][str(seed)] = counts | {"commit": commit.stdout.strip()}
         for name in ("kills", "rounds", "resumed"):
             kept[name] = sum(c[name] for c in kept["seeds"].values())
-        kept["lost"] = kept["doubled"] = 0  # a lost or doubled case fails the run before it is written down
         MEASURED.write_text(json.dumps(kept, indent=1) + "\n")
     assert kept["kills"] >= len(SEEDS) * KILLS

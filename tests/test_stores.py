@@ -122,6 +122,43 @@ def test_a_removed_case_is_not_visible_whether_it_was_staged_or_published(store)
     assert snapshot.images == sum(len(e.vectors) for e in entries([0, 2, 3, 4]))
 
 
+def test_publishing_without_a_case_also_drops_what_is_only_staged_of_it(reopen):
+    store = reopen()
+    store.stage(entries([1, 2]))
+    store.stage([entry(1, version=1)])
+    snapshot = store.publish(remove=ids([1]))
+    assert (snapshot.cases, sorted(store.contents())) == (1, ids([2]))
+    store.stage(entries([3]))
+    assert store.publish(remove=ids([3])).cases == 1
+    store.stage([entry(2, version=1)])  # staged and visible at once
+    assert store.publish(remove=ids([2])).cases == 0
+    assert (store.staged(), store.verify()) == ({}, [])
+    assert store.publish().cases == 0
+    assert store.nearest(entry(1).vectors, 5) == [[]]
+    store.close()
+    again = reopen()
+    assert (again.contents(), again.staged()) == ({}, {})
+    again.stage(entries([1]))  # removed is not erased
+    assert again.publish().cases == 1
+
+
+def test_unstaging_a_case_forgets_every_staging_of_it_and_leaves_what_is_visible(reopen):
+    store = reopen()
+    published(store, range(4))
+    store.stage([entry(1, version=1), entry(5), entry(6)])
+    store.stage([entry(1, version=2), entry(5, version=1)])
+    store.unstage([])
+    store.unstage(ids([1, 5, 99]))
+    assert list(store.staged()) == ids([6])
+    store.close()
+    again = reopen()
+    assert list(again.staged()) == ids([6])
+    again.publish()
+    assert again.cases(ids([1])) == [e.case for e in entries([1])]
+    assert sorted(again.contents()) == ids([0, 1, 2, 3, 6])
+    assert again.verify() == []
+
+
 def test_snapshot_ids_increase_and_old_snapshots_are_dropped(store):
     made = [published(store, [number]).snapshot_id for number in range(RETAINED_SNAPSHOTS + 2)]
     assert made == sorted(set(made))

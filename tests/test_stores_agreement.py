@@ -52,6 +52,11 @@ class Agreement(RuleBasedStateMachine):
     def erase(self, numbers):
         assert self.oracle.erase(ids(numbers)) == self.store.erase(ids(numbers))
 
+    @rule(numbers=st.lists(st.integers(0, 20), max_size=4))
+    def unstage(self, numbers):
+        self.store.unstage(ids(numbers))
+        self.oracle.unstage(ids(numbers))
+
     @precondition(lambda self: self.oracle.snapshots())
     @rule(data=st.data())
     def rollback(self, data):

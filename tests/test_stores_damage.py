@@ -1,12 +1,15 @@
 """Every file of a small index, damaged in every way a disk damages files: noticed, never answered from."""
 
+import argparse
 import contextlib
 import random
+import re
 from pathlib import Path
 
 import pytest
 
-from retrieval.errors import OperatorError, StoreCorrupt
+from indexing.__main__ import _parser
+from retrieval.errors import OperatorError, StoreCorrupt, UnknownSnapshot
 from retrieval.stores.documents import Ledger, Pointer, seal, unseal
 from retrieval.stores.faiss_segments import FaissSegments
 from retrieval.stores.segmented import SegmentedStore
@@ -115,7 +118,7 @@ def test_a_damaged_store_is_rolled_back_in_repair_mode(whole, name):
     store.close()
     path = whole / "segments" / only_new / "cases.sqlite" if name == "segment" else whole / name
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(StoreCorrupt, match="roll back"):
+    with pytest.raises(StoreCorrupt, match="prelim-index rollback"):
         SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION)
     store = SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION, opening="repair")
     store.rollback("00000001")
@@ -148,9 +151,56 @@ def test_a_store_that_lost_everything_but_its_segments_asks_for_a_rebuild(whole)
     with pytest.raises(OperatorError):
         SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION)
     store = SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION, opening="repair")
-    with pytest.raises(StoreCorrupt, match="rebuild"):
+    with pytest.raises(StoreCorrupt, match="prelim-index build"):
         store.rollback("00000001")
     store.close()
+
+
+def test_a_foreign_file_among_the_snapshots_is_left_alone_also_when_the_pointer_is_lost(whole):
+    for name in ("abc", "00000002 copy", "00000009"):  # the last would be a snapshot's name, but is not its own
+        (whole / "snapshots" / f"{name}.json").write_bytes((whole / "snapshots" / "00000002.json").read_bytes())
+    (whole / "current.json").unlink()
+    store = SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION, opening="repair")
+    assert any("current" in fault for fault in store.verify())
+    assert store.rollback("00000002").snapshot_id == "00000002"
+    assert [s.snapshot_id for s in store.snapshots()] == ["00000001", "00000002"]
+    assert (whole / "snapshots" / "abc.json").exists()
+    assert store.verify() == []
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["current.json", "snapshots/00000002.json"])
+def test_a_damaged_store_still_lists_the_snapshots_that_can_be_read(whole, name):
+    (whole / name).write_bytes(b"")
+    store = SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION, opening="repair")
+    left = ["00000001", "00000002"] if name == "current.json" else ["00000001"]
+    assert [s.snapshot_id for s in store.snapshots()] == left
+    store.close()
+
+
+def test_a_lost_pointer_does_not_hide_other_damage(whole):
+    (whole / "current.json").unlink()
+    for table in whole.glob("segments/*/cases.sqlite"):
+        table.write_bytes(b"")
+    store = SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION, opening="repair")
+    faults = store.verify()
+    assert any("current" in fault for fault in faults)
+    assert any("cases.sqlite" in fault for fault in faults)
+    store.close()
+
+
+def test_repair_advice_names_commands_that_exist(whole):
+    (whole / "current.json").write_bytes(b"")
+    with pytest.raises(StoreCorrupt) as raised:
+        SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION)
+    store = SegmentedStore(FaissSegments(whole), ENCODER, DIMENSION, opening="repair")
+    with pytest.raises(UnknownSnapshot) as unknown:
+        store.rollback("00000009")
+    store.close()
+    advised = re.findall(r"prelim-index (\w+)", raised.value.fix + unknown.value.fix)
+    assert set(advised) == {"verify", "describe", "rollback"}
+    (commands,) = [a.choices for a in _parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    assert set(advised) <= set(commands)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ The writer dies at each single change of the shelf in turn, and by SIGKILL at ra
 are in test_stores_damage.py.
 """
 
+import errno
 import multiprocessing
 import os
 import random
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.errors import StoreBusy, StoreCorrupt, StoreUnavailable
+from retrieval.errors import OperatorError, StoreBusy, StoreCorrupt, StoreUnavailable
 from retrieval.records import Where
 from retrieval.stores.faiss_segments import FaissSegments
 from retrieval.stores.memory import MemoryStore
@@ -65,6 +66,7 @@ def prepare(store):
 
 CHANGES = {
     "stage": lambda store: store.stage(entries([40, 41])),
+    "unstage": lambda store: store.unstage(ids([3, 31])),
     "publish": lambda store: store.publish(remove=ids([21])),
     "erase": lambda store: store.erase(ids([2, 3, 20, 31])),
     "rollback": lambda store: store.rollback(store.snapshots()[0].snapshot_id),
@@ -117,7 +119,7 @@ def test_a_writer_killed_at_any_change_leaves_the_old_state_or_the_new(fresh_she
         assert set(shelf.segments()) == needed
         shelf.unlock()
         at += 1
-    assert at >= {"stage": 3, "publish": 5, "erase": 8, "rollback": 2}[change]
+    assert at >= {"stage": 3, "unstage": 4, "publish": 5, "erase": 8, "rollback": 2}[change]
 
 
 @pytest.mark.slow
@@ -322,6 +324,16 @@ def test_a_path_that_is_no_directory_is_unavailable(tmp_path):
     (tmp_path / "new").write_text("in the way")
     with pytest.raises(StoreUnavailable):
         store.stage(entries([1]))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_directory_without_permission_is_for_a_person_and_not_for_trying_again(tmp_path, monkeypatch, number):
+    def refuse(path: Path, *_: object) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # the tests may run as root, whom no mode stops
+    with pytest.raises(OperatorError, match="permission"):
+        SegmentedStore(FaissSegments(tmp_path / "store"), ENCODER, DIMENSION)
 
 
 @pytest.mark.qdrant

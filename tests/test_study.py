@@ -1,5 +1,7 @@
 """Files to a study: folders, several views, what is left out and what is refused."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,12 +43,17 @@ def test_a_folder_is_one_study_with_the_frontal_image_first(tmp_path: Path, read
     assert read.batch().shape == (2, 1)
 
 
-def test_the_request_wins_over_the_header(tmp_path: Path, readers: Readers) -> None:
-    file = image(tmp_path / "s", "1.dcm", ViewPosition="LL")
-    read = read_study([file], readers, view="AP", patient_key=PatientKey("me"), indication="Cough.")
-    shown = read.study.images[0].attributes
-    assert (shown.view, shown.view_source) == ("AP", "request")
-    assert (read.study.patient_key, read.study.indication) == ("me", "Cough.")
+def test_the_view_of_the_request_is_for_images_that_say_none(tmp_path: Path, readers: Readers) -> None:
+    image(tmp_path / "s", "1.dcm", ViewPosition="LL")
+    image(tmp_path / "s", "2.dcm")
+    shown = [i.attributes for i in read_study([tmp_path / "s"], readers, view="AP").study.images]
+    assert [(a.view, a.view_source) for a in shown] == [("AP", "request"), ("LL", "view_position")]
+
+
+def test_the_patient_and_the_indication_of_the_request_win_over_the_header(tmp_path: Path, readers: Readers) -> None:
+    file = image(tmp_path / "s", "1.dcm", ReasonForTheRequestedProcedure="Dyspnoea")
+    study = read_study([file], readers, patient_key=PatientKey("me"), indication="Cough.").study
+    assert (study.patient_key, study.indication) == ("me", "Cough.")
 
 
 def test_the_reason_for_the_procedure_becomes_the_indication(tmp_path: Path, readers: Readers) -> None:
@@ -96,3 +103,90 @@ def test_a_folder_of_too_many_files_is_refused_before_any_is_read(tmp_path: Path
         (tmp_path / f"{number}.dcm").touch()
     with pytest.raises(InvalidStudy, match="more than one study"):
         read_study([tmp_path], readers)
+
+
+def test_a_folder_of_a_whole_system_is_not_walked_to_its_end(tmp_path: Path, readers: Readers) -> None:
+    for number in range(MAX_IMAGES + 1):
+        (tmp_path / f"{number}").touch()
+    looked_at: list[Any] = []
+    scandir = os.scandir
+    for number in range(50):
+        (tmp_path / "more" / f"{number}").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", lambda path: looked_at.append(path) or scandir(path))
+        with pytest.raises(InvalidStudy, match="more than one study"):
+            read_study([tmp_path], readers)
+    assert looked_at == [tmp_path]
+
+
+def test_a_folder_inside_that_may_not_be_read_is_named(
+    tmp_path: Path, readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image(tmp_path / "s", "1.dcm")
+    (tmp_path / "s" / "locked").mkdir()
+    scandir = os.scandir
+
+    def guarded(path: Path) -> Any:  # root may read everything, so permissions alone would prove nothing
+        if path.name == "locked":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(InvalidStudy, match=r"locked cannot be looked at: Permission denied"):
+        read_study([tmp_path / "s"], readers)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["", "1.dcm"])
+def test_a_locked_folder_and_a_file_in_it_are_named(tmp_path: Path, readers: Readers, name: str) -> None:
+    image(tmp_path / "s", "1.dcm")
+    (tmp_path / "s").chmod(0)
+    try:
+        with pytest.raises(InvalidStudy, match="cannot be looked at: Permission denied"):
+            read_study([tmp_path / "s" / name], readers)
+    finally:
+        (tmp_path / "s").chmod(0o700)
+
+
+def test_a_path_that_may_not_be_looked_at_is_named(
+    tmp_path: Path, readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    path = tmp_path / "1.dcm"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", refused)
+        with pytest.raises(InvalidStudy, match=r"1\.dcm cannot be looked at: Permission"):
+            read_study([path], readers)
+
+
+def test_links_to_folders_and_what_is_no_file_are_not_part_of_a_study(tmp_path: Path, readers: Readers) -> None:
+    image(tmp_path / "s", "1.dcm")
+    image(tmp_path / "other", "2.dcm", StudyInstanceUID="1.2.3")
+    (tmp_path / "s" / "round").symlink_to(tmp_path / "s")
+    (tmp_path / "s" / "away").symlink_to(tmp_path / "other")
+    (tmp_path / "s" / "gone").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "s" / "pipe")
+    read = read_study([tmp_path / "s"], readers)
+    assert (len(read.study.images), read.warnings) == (1, ())
+
+
+@pytest.mark.parametrize("name", [b"r\xf6ntgen.txt", b"r\x1b\x07ntgen\n.txt", "r\u202ebc.txt".encode()])
+def test_warnings_and_errors_can_be_printed_and_written_as_json(tmp_path: Path, readers: Readers, name: bytes) -> None:
+    image(tmp_path / "s", "1.dcm")
+    odd = tmp_path / "s" / os.fsdecode(name)
+    odd.write_text("no image")
+    (warning,) = read_study([tmp_path / "s"], readers).warnings
+    with pytest.raises(InvalidStudy) as raised:
+        read_study([odd / "none"], readers)
+    for said in (warning, str(raised.value)):
+        assert "?" in said
+        assert said.isprintable()
+        said.encode()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_text_that_can_be_no_path_is_no_file(readers: Readers, name: str) -> None:
+    with pytest.raises(InvalidStudy, match="there is no file"):
+        read_study([Path(name)], readers)

@@ -71,8 +71,11 @@ def patient_key(header: Dataset, salt: bytes | None) -> PatientKey | None:
 
 
 def pseudonym(salt: bytes, issuer: str, identifier: str) -> PatientKey:
-    """What `patient_key` gives for an id of that issuer; a manifest's keys are made with the same salt."""
-    return PatientKey(hmac.new(salt, f"{issuer}\x1f{identifier}".encode(), hashlib.sha256).hexdigest()[:32])
+    """What `patient_key` gives for an id of that issuer; raises ValueError for a blank id."""
+    if not identifier.strip():
+        raise ValueError("a blank id names nobody")
+    whole = f"{issuer.strip()}\x1f{identifier.strip()}"  # DICOM pads values with spaces
+    return PatientKey(hmac.new(salt, whole.encode(), hashlib.sha256).hexdigest()[:32])
 
 
 def _two(header: Dataset, keyword: str) -> tuple[float, float] | None:

@@ -56,8 +56,12 @@ def grey_table(header: Dataset, sample: SampleFormat) -> NDArray[np.float32]:
     Raises UnreadableImage for a transformation that cannot be carried out, UnsupportedImage for one not known here.
     """
     stored = _stored_values(sample)
-    values, low, high = _modality(header, stored, sample)
-    grey = _voi(header, values, low, high)
+    try:
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            values, low, high = _modality(header, stored, sample)
+            grey = _voi(header, values, low, high)
+    except FloatingPointError:
+        raise UnreadableImage("the header's rescale or window gives no finite grey", fix=_AGAIN) from None
     if _smallest_is_white(header):
         grey = 1.0 - grey
     grey[_padding(header, stored, sample)] = 0.0

@@ -7,6 +7,7 @@ for tests and tools; `Readers` (sandbox.py) does the same in processes that may 
 """
 
 import hashlib
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class ImageFile:
 
 def open_image(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> ImageFile:
     """Read a file and recognise it; raises UnreadableImage for what is no image, ImageTooLarge before reading."""
-    data = _read(Path(path), limits)
+    data = _read(path, limits)
     if data.startswith((PNG_START, JPEG_START)):
         return ImageFile(data, None, limits)
     # Group 0008 or 0002 first: a data set that lost its preamble. No text begins with these bytes.
@@ -66,24 +67,26 @@ def read_pixels(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Pixels:
     return open_image(path, limits).pixels()
 
 
-def digest(path: str | Path) -> ImageDigest:
-    """SHA-256 of the file's bytes, in hex; raises UnreadableImage when it cannot be opened."""
-    try:
-        with Path(path).open("rb") as file:
-            return ImageDigest(hashlib.file_digest(file, "sha256").hexdigest())
-    except OSError as error:
-        raise _not_opened(error) from None
+def digest(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> ImageDigest:
+    """SHA-256 of the file's bytes, in hex; raises UnreadableImage or, before reading, ImageTooLarge."""
+    return ImageDigest(hashlib.sha256(_read(path, limits)).hexdigest())
 
 
-def _read(path: Path, limits: Limits) -> bytes:
+def _read(path: str | Path, limits: Limits) -> bytes:
+    """All bytes of a regular file; whatever else the path leads to is refused without waiting for it."""
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):  # a pipe or a device may never end
-            raise UnreadableImage("the path is no regular file", fix="give the path of an image file")
-        check_file_bytes(facts.st_size, limits)
-        with path.open("rb") as file:
-            data = file.read(limits.max_file_bytes + 1)
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        # Without O_NONBLOCK, opening a pipe waits for its writer. What was opened is then what is looked at.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            facts = os.fstat(descriptor)
+            if not stat.S_ISREG(facts.st_mode):  # a pipe or a device may never end
+                raise UnreadableImage("the path is no regular file", fix="give the path of an image file")
+            check_file_bytes(facts.st_size, limits)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(limits.max_file_bytes + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path, or text that no file name can be
         raise _not_opened(error) from None
     check_file_bytes(len(data), limits)  # it may have changed since the first look
     return data

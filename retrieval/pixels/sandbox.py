@@ -47,6 +47,12 @@ _STALL_S = 10
 """How long a decoder may pause in the middle of an answer."""
 _SEND_BUFFER = 4 * 1024 * 1024
 """Asked of the kernel for a decoder's answers, in bytes; it gives as much of it as the machine allows."""
+_PATH_BYTES = 4096
+"""Linux opens no longer path; a very long one would fill the pipe while the decoder waits to be rid of its answer."""
+_LAST_WORDS = 64 * 1024
+"""Bytes read of what a decoder printed that did not start: as much as a pipe holds."""
+_LAST_LINE = 300
+"""Characters of the last line of it that are passed on."""
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 """Environment that decoders get; anything else may be a secret."""
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -81,9 +87,10 @@ class Readers:
     """Decoder processes that persist across images; use it as a context manager.
 
     `prepare`, and `look` where given, run in the decoders on the pixels of each image and are pickled by reference:
-    functions of an importable module; what they raise, other than PrelimError, comes back as OperatorError.
+    functions of an importable module; what they raise, other than PrelimError, comes back as OperatorError. What a
+    decoder prints is dropped.
     `memory_bytes` bounds each decoder's address space, `timeout_s` the reading of one image. Several threads may read
-    at once.
+    at once. Raises ValueError for fewer than one worker.
     """
 
     def __init__(
@@ -97,6 +104,8 @@ class Readers:
         memory_bytes: int = 2 * 1024**3,
         salt: bytes | None = None,
     ) -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} workers read nothing")
         setup = Setup(prepare, look, limits, timeout_s, memory_bytes, salt)
         self._workers = [_Worker(setup) for _ in range(workers)]
         self._jobs: Queue[_Job | None] = Queue()
@@ -177,8 +186,15 @@ class Readers:
                     if not sent:
                         return
                     break
-                if job.result.set_running_or_notify_cancel():
+                if not job.result.set_running_or_notify_cancel():
+                    continue
+                try:
                     worker.send(job.path)
+                except UnreadableImage as error:
+                    job.result.set_result(error)
+                except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+                    job.result.set_exception(error)
+                else:
                     sent.append(job)
             if not sent:
                 continue
@@ -214,28 +230,44 @@ class _Worker:
         with self._lock, ours, theirs:
             if self._closed:
                 return
-            self._process = subprocess.Popen(
-                command,
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # a decoder's chatter must not end up in a command's output
-                process_group=0,  # Ctrl-C in a terminal reaches this process only, which then ends its decoders
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    env=environment,
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,  # a decoder's chatter must not end up in a command's output
+                    stderr=subprocess.PIPE,  # for why it does not start; once it has, it points this elsewhere
+                    process_group=0,  # Ctrl-C in a terminal reaches this process only, which then ends its decoders
+                )
+            except OSError as error:
+                raise _not_started(error.strerror or type(error).__name__) from error
             self._pipe = Connection(ours.detach())
             self._ready = False
-        self._pipe.send_bytes(pickle.dumps(self._setup))
+        setup = pickle.dumps(self._setup)
+        with suppress(OSError):  # as in `send`
+            self._pipe.send_bytes(setup)
 
     def send(self, path: str) -> None:
-        """Ask for one image; that the process is gone is found out by `receive`."""
+        """Ask for one image; that the process is gone is found out by `receive`.
+
+        Raises UnreadableImage for text that can be no path, and then has not asked.
+        """
+        try:
+            name = os.fsencode(path)
+        except UnicodeEncodeError:
+            name = b""
+        if not 0 < len(name) < _PATH_BYTES:
+            raise UnreadableImage("the file cannot be opened: not a path", fix="check the path")
         with suppress(OSError):
             if self._pipe is not None:
-                self._pipe.send_bytes(os.fsencode(path))
+                self._pipe.send_bytes(name)
 
     def receive(self, path: str, later: Sequence[str]) -> Reading | PrelimError:
         """The answer to the first path not answered; `later` are the ones sent after it, still to be answered.
 
-        Whatever happens to the process, the next image finds one that works.
+        Whatever happens to the process, the next image finds one that works. Raises OperatorError when it did not
+        start.
         """
         try:
             pipe = self._ready_pipe()
@@ -249,9 +281,10 @@ class _Worker:
             error = UnreadableImage("the decoder process died reading this image", fix="export the image again")
         except ValueError:  # of pydantic, too
             error = UnreadableImage("the decoder gave an answer that makes no sense", fix="export the image again")
-        self._replace()
-        for next_path in later:
-            self.send(next_path)
+        except BaseException:
+            self._replace(later)  # or the rest of this answer would be taken for that to the next path
+            raise
+        self._replace(later)
         return error
 
     def close(self) -> None:
@@ -260,20 +293,21 @@ class _Worker:
             self._closed = True
             process = self._process
         if process is not None:
-            process.kill()
-            process.wait()
+            _end(process)
         # The pipe is left to the thread that may be reading it; it sees the end, and closing is the collector's.
 
     def _ready_pipe(self) -> "Connection[bytes, bytes]":
         if self._pipe is None:
-            raise EOFError
+            raise EOFError if self._closed else _not_started("none could be started after the last one")
         if not self._ready:
             try:
                 started = self._pipe.poll(START_TIMEOUT_S) and self._pipe.recv_bytes(len(READY)) == READY
             except (EOFError, OSError):
                 started = False
             if not started and not self._closed:
-                raise OperatorError("the decoder process did not start", fix="see its message on standard error")
+                raise _not_started(self._last_line())
+            if self._process is not None and self._process.stderr is not None:
+                self._process.stderr.close()
             self._ready = True
         return self._pipe
 
@@ -292,12 +326,41 @@ class _Worker:
             raise ValueError("another number of looks than said")
         return Reading(path, image.digest, image.attributes, image.statistics, prepared, look)
 
-    def _replace(self) -> None:
+    def _last_line(self) -> str:
+        """What a process that did not start said last; it has seen no image yet, so this quotes no header."""
+        process = self._process
+        if process is None or process.stderr is None:
+            return ""
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(1)  # it may be writing still
+        try:
+            os.set_blocking(process.stderr.fileno(), False)
+            said = process.stderr.read(_LAST_WORDS) or b""
+        except (OSError, ValueError):  # closed by another thread
+            said = b""
+        lines = said.decode(errors="replace").split("\n")
+        ended = "it did not get ready" if process.returncode is None else f"exit status {process.returncode}"
+        last = next((line for line in reversed(lines) if line.strip()), ended)
+        return "".join(c if c.isprintable() else "?" for c in last.strip())[:_LAST_LINE]
+
+    def _replace(self, later: Sequence[str]) -> None:
         process, pipe = self._process, self._pipe
         if process is not None:
-            process.kill()
-            process.wait()
+            _end(process)
         if pipe is not None:
             pipe.close()
         self._pipe = None
         self.start()
+        for path in later:
+            self.send(path)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
+
+
+def _not_started(why: str) -> OperatorError:
+    return OperatorError(f"the decoder process did not start: {why}", fix="repair the installation and start again")

@@ -32,6 +32,7 @@ def main(descriptor: int) -> None:
         # These bytes come from the process that started this one, before any image was read.
         setup: Setup = pickle.loads(connection.recv_bytes())  # noqa: S301
         _restrict(setup.memory_bytes)
+        _silence()
         connection.send_bytes(READY)
         while True:
             path = os.fsdecode(connection.recv_bytes())
@@ -91,6 +92,13 @@ def _restrict(memory_bytes: int) -> None:
         _, hard = resource.getrlimit(limit)
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (allowed, allowed))
+
+
+def _silence() -> None:
+    """Drop what is printed from here on, in C code too: it may quote a header. What kept from starting was said."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ document accounts for. Knows nothing of locking, merging or searching.
 """
 
 import contextlib
+import re
 import secrets
 import weakref
 from collections.abc import Iterable
@@ -47,9 +48,22 @@ class Books:
         """Every retained snapshot, oldest first; raises StoreCorrupt."""
         return [self.manifest(snapshot_id) for snapshot_id in pointer.retained]
 
+    def readable(self, snapshot_ids: Iterable[SnapshotId]) -> list[Manifest]:
+        """Those of the snapshots whose documents are whole and stand under their own names, in that order."""
+        found = []
+        for snapshot_id in snapshot_ids:
+            with contextlib.suppress(StoreCorrupt):
+                if (manifest := self.manifest(snapshot_id)).snapshot_id == snapshot_id:
+                    found.append(manifest)
+        return found
+
     def snapshot_ids(self) -> list[SnapshotId]:
-        """Every manifest document there is, also one that a killed publication left behind."""
-        return [SnapshotId(name.rpartition("/")[2]) for name in self._shelf.documents(SNAPSHOTS)]
+        """Every manifest document there is, also one that a killed publication left behind.
+
+        Other names are none of ours: somebody's copy of a manifest is no snapshot.
+        """
+        names = [name.rpartition("/")[2] for name in self._shelf.documents(SNAPSHOTS)]
+        return [SnapshotId(name) for name in names if re.fullmatch(r"[0-9]{8,}", name)]
 
     def segments(self) -> list[str]:
         """Every segment on the shelf, finished or not."""
@@ -64,8 +78,8 @@ class Books:
         """Finished segments that wait for publication, in the order of staging; raises StoreCorrupt."""
         found = (self.description(segment) for segment in self._shelf.segments())
         waiting = [d for d in found if d and d.purpose == "staged" and d.order > pointer.published_order]
-        # An erasure that was killed half-way leaves a staged segment beside its rewriting, under the same order.
-        # They differ only in cases the ledger hides, and the erasure is about to be completed: either will do.
+        # An erasure or unstaging that was killed half-way leaves a staged segment beside its rewriting, under the same
+        # order. They differ only in cases the ledger hides, or of which nobody was told that they went: either will do.
         return sorted({d.order: d for d in waiting}.values(), key=lambda d: d.order)
 
     def put_pointer(self, pointer: Pointer) -> None:
@@ -139,12 +153,12 @@ class Books:
 
     def remade_pointer(self) -> Pointer:
         """The pointer as the manifests tell it, for a store that lost its own; the newest readable one is current."""
-        manifests = []
-        for snapshot_id in self.snapshot_ids():
-            with contextlib.suppress(StoreCorrupt):
-                manifests.append(self.manifest(snapshot_id))
+        manifests = self.readable(self.snapshot_ids())
         if not manifests:
-            raise StoreCorrupt("neither the pointer nor any snapshot can be read", fix="rebuild the index")
+            raise StoreCorrupt(
+                "neither the pointer nor any snapshot can be read",
+                fix="build the index again in a new folder: prelim-index build",
+            )
         return Pointer(
             encoder=manifests[-1].encoder,
             dimension=manifests[-1].dimension,

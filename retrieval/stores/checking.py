@@ -7,7 +7,7 @@ nothing except where the name says so.
 import contextlib
 from collections.abc import Callable, Iterator
 
-from retrieval.errors import StoreCorrupt, StoreUnavailable
+from retrieval.errors import OperatorError, StoreCorrupt, StoreUnavailable
 from retrieval.records import SnapshotId
 from retrieval.stores.bookkeeping import LEDGER, Books
 from retrieval.stores.documents import Description, Manifest, Pointer
@@ -19,6 +19,10 @@ def store_faults(books: Books, read_pointer: Callable[[], Pointer | None]) -> li
     pointer: Pointer | None = None
     with _noting(faults):
         pointer = read_pointer()
+    if pointer is None and faults:
+        # One lost document must not hide what else is damaged.
+        with contextlib.suppress(StoreCorrupt):
+            pointer = books.remade_pointer()
     if pointer is None:
         return faults
     with _noting(faults):
@@ -84,8 +88,8 @@ def _erasure_faults(books: Books, pointer: Pointer, published: list[Description]
 
 @contextlib.contextmanager
 def _noting(faults: list[str]) -> Iterator[None]:
-    """Damage becomes a line of the list: one fault must not hide the next."""
+    """Damage becomes a line of the list, as does what may not be read: one fault must not hide the next."""
     try:
         yield
-    except (StoreCorrupt, StoreUnavailable) as error:
+    except (OperatorError, StoreUnavailable) as error:
         faults.append(error.what)

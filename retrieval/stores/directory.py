@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from retrieval.errors import StoreCorrupt, StoreFull, StoreUnavailable
+from retrieval.errors import OperatorError, StoreCorrupt, StoreFull, StoreUnavailable
 from retrieval.stores.documents import REPAIR
 
 PARTIAL = ".partial"
@@ -19,15 +19,18 @@ PARTIAL = ".partial"
 
 @contextlib.contextmanager
 def answering(what: str) -> Iterator[None]:
-    """Raise StoreFull for a full disk or quota and StoreUnavailable for any other refusal of the file system."""
+    """Raise StoreFull without room, OperatorError without permission, StoreUnavailable for any other refusal."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreFull(f"no room for {what}", fix="make room, then call again") from error
-        raise StoreUnavailable(
-            f"{what}: {error.strerror or error}", fix="check the path and its permissions"
-        ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            # Nothing changes by waiting: not for those who try again.
+            raise OperatorError(
+                f"{what}: {error.strerror}", fix="give this account permission to read and write the index folder"
+            ) from error
+        raise StoreUnavailable(f"{what}: {error.strerror or error}", fix="check the path") from error
 
 
 def replace(path: Path, body: bytes) -> None:

@@ -19,7 +19,10 @@ from retrieval.stores.store import Snapshot
 
 R = TypeVar("R", bound=Record)
 
-REPAIR = "list every fault with `verify`; then roll back to a whole snapshot in repair mode, or rebuild the index"
+REPAIR = (
+    "`prelim-index verify` lists every fault; go back to a snapshot that `prelim-index describe` lists with "
+    "`prelim-index rollback SNAPSHOT`, or build the index again in a new folder"
+)
 """What a person can do about damage, said in every StoreCorrupt of a segmented store."""
 
 

@@ -7,7 +7,7 @@ again. What it cannot reach: backups, other processes' memory until they refresh
 disk keeps after a file was deleted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -55,6 +55,15 @@ def count_found(books: Books, pointer: Pointer, case_ids: set[CaseId]) -> int:
     for description in books.staged(pointer):
         found |= set(books.open(description, pointer.dimension).find(case_ids))
     return len(found)
+
+
+def unstage(books: Books, pointer: Pointer, case_ids: Collection[CaseId]) -> None:
+    """Rewrite staged segments without these cases, the oldest first: no earlier staging of a case comes to light."""
+    for old in books.staged(pointer):
+        segment = books.open(old, pointer.dimension)
+        if doomed := frozenset(segment.find(case_ids).values()):
+            _rewrite(books, pointer, old, segment, doomed)
+            books.discard(old.segment)
 
 
 class Rewriting:

@@ -46,7 +46,7 @@ FAISS: Any = faiss
 
 
 class FaissSegments:
-    """A directory, made by the first writer; raises StoreUnavailable where the file system refuses."""
+    """A directory, made by the first writer; raises StoreUnavailable or OperatorError where the file system refuses."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -1,8 +1,7 @@
 """The oracle: the store contract in its most obvious form, in one process's memory, exact and slow.
 
-Every snapshot is a whole dict; nothing is shared, merged or tombstoned. The other stores must agree with this one,
-and evaluation uses it where an index on disk would only be in the way. What it cannot do: outlive its process, and
-have a second reader or writer.
+Every snapshot is a whole dict; nothing is shared, merged or tombstoned. The other stores must agree with this one;
+only tests use it. What it cannot do: outlive its process, and have a second reader or writer.
 """
 
 import hashlib
@@ -58,6 +57,9 @@ class MemoryStore:
     def stage(self, entries: Sequence[Entry]) -> None:
         for entry in accept(entries, self._dimension, self.erased):
             self._staged[entry.case.case_id] = entry
+
+    def unstage(self, case_ids: Collection[CaseId]) -> None:
+        self._staged = {case_id: entry for case_id, entry in self._staged.items() if case_id not in case_ids}
 
     def publish(self, *, remove: Collection[CaseId] = (), note: str = "") -> Snapshot:
         visible = {case_id: e for case_id, e in {**self._visible(), **self._staged}.items() if case_id not in remove}
@@ -129,7 +131,7 @@ class MemoryStore:
 
     def rollback(self, snapshot_id: SnapshotId) -> Snapshot:
         if snapshot_id not in self._published:
-            raise UnknownSnapshot(f"no snapshot {snapshot_id!r} is retained", fix="`snapshots` lists them")
+            raise UnknownSnapshot(f"no snapshot {snapshot_id!r} is retained", fix="`prelim-index describe` lists them")
         self._current = snapshot_id
         return self._published[snapshot_id][0]
 

@@ -17,8 +17,6 @@ from retrieval.stores.documents import Ledger, Manifest
 from retrieval.stores.segments import Ordinals, Segment
 from retrieval.stores.store import Snapshot
 
-NONE: Ordinals = np.zeros(0, np.int64)
-
 
 @dataclass(frozen=True)
 class OpenSnapshot:

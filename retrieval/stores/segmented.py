@@ -21,7 +21,7 @@ from retrieval.stores.acceptance import accept
 from retrieval.stores.bookkeeping import Books
 from retrieval.stores.checking import discard_damaged, store_faults, whole_snapshots
 from retrieval.stores.documents import Ledger, Manifest, Pointer
-from retrieval.stores.erasure import count_found, purge
+from retrieval.stores.erasure import count_found, purge, unstage
 from retrieval.stores.merging import merge
 from retrieval.stores.reading import OpenSnapshot, open_snapshot
 from retrieval.stores.segments import Segments
@@ -36,7 +36,8 @@ class SegmentedStore:
     """A store on a shelf of segments; see `retrieval.stores.store.Store` for every method.
 
     `encoder` and `dimension` None open whatever is there. `opening="repair"` opens a store whose current snapshot is
-    damaged: `verify`, `snapshots` and `rollback` work, and rollback then drops whatever else is damaged.
+    damaged: `verify`, `snapshots` (those that can still be read) and `rollback` work, also when the pointer is lost,
+    and rollback then drops whatever else is damaged.
     """
 
     def __init__(
@@ -67,6 +68,8 @@ class SegmentedStore:
 
     def snapshots(self) -> list[Snapshot]:
         def read() -> list[Snapshot]:
+            if self._opening == "repair":
+                return [manifest.snapshot() for manifest in self._readable()]
             pointer = self._pointer()
             return [manifest.snapshot() for manifest in self._books.manifests(pointer)] if pointer else []
 
@@ -115,6 +118,13 @@ class SegmentedStore:
         accepted = accept(entries, pointer.dimension, self.erased)
         self._books.build("staged", self._last_order + 1, pointer.dimension, accepted)
         self._last_order += 1
+
+    def unstage(self, case_ids: Collection[CaseId]) -> None:
+        if not case_ids:
+            return
+        pointer = self._own()
+        with self._nothing_kept_on_failure():
+            unstage(self._books, pointer, case_ids)
 
     def publish(self, *, remove: Collection[CaseId] = (), note: str = "") -> Snapshot:
         pointer = self._own()
@@ -170,7 +180,7 @@ class SegmentedStore:
     def rollback(self, snapshot_id: SnapshotId) -> Snapshot:
         pointer = self._own() if self._opening == "current" else self._own_damaged()
         if snapshot_id not in pointer.retained:
-            raise UnknownSnapshot(f"no snapshot {snapshot_id!r} is retained", fix="`snapshots` lists them")
+            raise UnknownSnapshot(f"no snapshot {snapshot_id!r} is retained", fix="`prelim-index describe` lists them")
         # Opened, so checked, before anything is changed.
         self._view = open_snapshot(self._books, self._books.manifest(snapshot_id), self._books.ledger())
         pointer = pointer.model_copy(update={"current": snapshot_id})
@@ -293,6 +303,13 @@ class SegmentedStore:
         except StoreCorrupt:
             return self._books.remade_pointer()
         return pointer or self._books.remade_pointer()
+
+    def _readable(self) -> list[Manifest]:
+        try:
+            pointer = self._pointer()
+        except StoreCorrupt:
+            pointer = self._books.remade_pointer()
+        return self._books.readable(pointer.retained) if pointer else []
 
 
 def _still_retained(pointer: Pointer) -> list[SnapshotId]:

@@ -59,7 +59,10 @@ class Segment(Protocol):
 
 
 class Segments(Protocol):
-    """A shelf of segments and documents. Raises StoreUnavailable where it does not answer, StoreFull without room."""
+    """A shelf of segments and documents.
+
+    Raises StoreUnavailable where it does not answer, StoreFull without room, OperatorError without permission.
+    """
 
     def lock(self) -> None:
         """Become the only writer and clear away half-written documents; raises StoreBusy."""

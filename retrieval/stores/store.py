@@ -69,6 +69,13 @@ class Store(Protocol):
         callers ask `erased` first.
         """
 
+    def unstage(self, case_ids: Collection[CaseId]) -> None:
+        """Forget what is staged of these cases; what is visible of them stays. Raises StoreBusy, StoreFull.
+
+        For staged work that is no longer wanted: publishing with `remove` would take out the visible case as well.
+        Where it does not return, some may still be staged, each as staged last: call again.
+        """
+
     def publish(self, *, remove: Collection[CaseId] = (), note: str = "") -> Snapshot:
         """Make everything staged visible, without `remove`, in one step, over whatever snapshot is current.
 
