@@ -59,7 +59,7 @@ class BenchReport(Record):
     """Images indexed in each run."""
 
 
-def bench(rows: int = 100_000, files: int = 600) -> BenchReport:
+def bench(rows: int = 100_000, files: int = 2_000) -> BenchReport:
     """Run all benchmarks; a few minutes."""
     with tempfile.TemporaryDirectory() as folder:
         single, batch = _search(Path(folder, "search"), rows)
@@ -167,7 +167,7 @@ def _indexing(folder: Path, files: int) -> tuple[Ratios, Ratios | None]:
     cores = sorted(os.sched_getaffinity(0))
     try:
         os.sched_setaffinity(0, cores[:1])
-        mine, theirs = _paired(lambda: indexed(1), bare, 5)
+        mine, theirs = _paired(lambda: indexed(1), bare, 3)
         one = _ratios(theirs, mine, mine, theirs)
         if len(cores) < 2:
             return one, None
@@ -180,7 +180,7 @@ def _indexing(folder: Path, files: int) -> tuple[Ratios, Ratios | None]:
             finally:
                 os.sched_setaffinity(0, cores[:2])
 
-        mine, theirs = _paired(lambda: indexed(2), bare_on_one, 5)
+        mine, theirs = _paired(lambda: indexed(2), bare_on_one, 3)
         return one, _ratios(theirs, mine, mine, theirs)
     finally:
         os.sched_setaffinity(0, cores)

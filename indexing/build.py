@@ -105,6 +105,7 @@ def build(
             yield from wanted.study.paths
 
     batch: list[tuple[_Wanted, list[Reading]]] = []
+    waits = 0  # images in the batch
     readings = _read(readers, paths(), dict(known or {}))
     for reading in readings:
         wanted = waiting.popleft()
@@ -115,8 +116,10 @@ def build(
             on_row(1)
             continue
         batch.append((wanted, [r for r in outcome if isinstance(r, Reading)]))
-        if sum(len(images) for _, images in batch) >= batch_images:
+        waits += len(outcome)
+        if waits >= batch_images:
             _stage(store, encoder, batch, tally, on_row)
+            waits = 0
     _stage(store, encoder, batch, tally, on_row)
 
     if absent == "remove" and not tally.read:

@@ -106,10 +106,13 @@ def assemble(
         patient_key=patient_key or header.patient_key,
         indication=indication or header.indication,
     )
+    statistics = tuple(r.statistics for r in ordered if r.statistics is not None)
+    if len(statistics) < len(ordered):
+        raise ValueError("a study is read by readers that look")
     return ReadStudy(
         study,
         tuple(r.prepared for r in ordered),
-        tuple(r.statistics for r in ordered),
+        statistics,
         tuple(r.look for r in ordered),
         warnings,
     )

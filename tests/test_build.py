@@ -18,9 +18,11 @@ from evaluation.drawings import write_studies
 from indexing.build import BuildReport, build
 from indexing.manifest import Quarantined
 from indexing.wiring import readers, writing
+from retrieval.encoders.descriptor import features
 from retrieval.encoders.encoder import encode
 from retrieval.errors import InvalidManifest
 from retrieval.index import open_index
+from retrieval.look import look
 from retrieval.pixels.read import read_pixels
 from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.records import CaseId
@@ -140,7 +142,8 @@ def test_a_dicom_study_is_known_by_its_header_where_the_row_names_none(tmp_path:
         # The same study under other bytes is still the same study.
         dicom_study(tmp_path, 2, PatientComments="exported again")
         vectors = encode(index.encoder, [read_pixels(tmp_path / "2.dcm")])
-        (again,) = reading.read([str(tmp_path / "2.dcm")])
+        with Readers(features, look=look) as looking:
+            (again,) = looking.read([str(tmp_path / "2.dcm")])
         assert isinstance(again, Reading)
         study = assemble([again], view="PA").study
         found = Retriever(index.store, index.encoder.identity).retrieve(study, vectors, 9).cases

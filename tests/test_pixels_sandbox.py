@@ -18,7 +18,7 @@ from retrieval.pixels.sandbox import IN_FLIGHT, Readers, Reading, _Worker
 from retrieval.pixels.statistics import pixel_statistics
 from retrieval.pixels.wire import Image
 from tests import dicom_files
-from tests.dicom_files import draw, jpeg, png, ramp
+from tests.dicom_files import as_is, draw, jpeg, png, ramp
 
 
 @pytest.fixture
@@ -46,8 +46,16 @@ def test_a_reading_is_what_reading_here_gives(readers: Readers, paths: list[str]
         assert (reading.path, reading.digest) == (path, digest(path))
         assert reading.attributes == read_header(path, salt=b"salt")
         np.testing.assert_array_equal(reading.prepared, read_pixels(path))
-        assert reading.statistics == pixel_statistics(read_pixels(path))
         assert reading.prepared.flags.writeable
+        assert (reading.statistics, reading.look.size) == (None, 0)
+
+
+def test_readers_that_look_also_say_what_the_grey_is_like(paths: list[str]) -> None:
+    with Readers(as_is, look=as_is) as looking:
+        for reading, path in zip(looking.read(paths), paths, strict=True):
+            assert isinstance(reading, Reading)
+            assert reading.statistics == pixel_statistics(read_pixels(path))
+            np.testing.assert_array_equal(reading.look, read_pixels(path).ravel())
 
 
 def test_readings_come_in_the_order_asked_for(readers: Readers, paths: list[str]) -> None:

@@ -23,7 +23,7 @@ def mean_grey(pixels: Pixels) -> Any:
 
 @pytest.fixture(scope="module")
 def readers() -> Iterator[Readers]:
-    with Readers(mean_grey, salt=b"secret") as opened:
+    with Readers(mean_grey, look=mean_grey, salt=b"secret") as opened:
         yield opened
 
 

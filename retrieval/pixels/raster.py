@@ -38,7 +38,9 @@ def raster_attributes(data: bytes, limits: Limits) -> ImageAttributes:
     ImageTooLarge beyond a limit; all before decoding.
     """
     with faults_named("the image file is damaged"), _opened(data, limits) as image:
-        turned = image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
+        # Asked for its Exif data, Pillow decodes a whole PNG; hardly any has such a chunk.
+        has_exif = b"eXIf" in data or not data.startswith(PNG_START)
+        turned = has_exif and image.getexif().get(_ORIENTATION) in _QUARTER_TURNS
         columns, rows = reversed(image.size) if turned else image.size
         media: Literal["png", "jpeg"] = "png" if data.startswith(PNG_START) else "jpeg"
         return ImageAttributes(media=media, rows=rows, columns=columns, bits_stored=_bits(data))

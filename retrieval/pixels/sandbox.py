@@ -69,8 +69,8 @@ class Reading:
     """SHA-256 of the bytes that were decoded."""
     attributes: ImageAttributes
     """What the header says."""
-    statistics: PixelStatistics
-    """What the grey is like."""
+    statistics: PixelStatistics | None
+    """What the grey is like; None without `look`, which the same callers ask for."""
     prepared: NDArray[Any]
     """What `prepare` made of the pixels."""
     look: NDArray[np.float32]

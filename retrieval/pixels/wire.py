@@ -69,8 +69,8 @@ class Image(Record):
     """SHA-256 of the bytes that were decoded."""
     attributes: ImageAttributes
     """What the header says."""
-    statistics: PixelStatistics
-    """What the grey is like."""
+    statistics: PixelStatistics | None
+    """What the grey is like; None without `look`, which the same callers ask for."""
     dtype: str = Field(max_length=8, pattern=r"^[<>|=]?[a-z]\d+$")
     """numpy's name of the array's numbers."""
     shape: tuple[int, ...] = Field(max_length=8)
