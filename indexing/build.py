@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -59,8 +59,8 @@ class _Wanted:
     """A row that has to be encoded."""
 
     study: ManifestStudy
-    digests: list[ImageDigest]
-    content: str
+    digests: list[ImageDigest] | None
+    """Of its files as they were when the row was compared; None for a case nobody knew, which nothing compares with."""
 
 
 @dataclass
@@ -109,7 +109,7 @@ def build(
     readings = _read(readers, paths(), dict(known or {}))
     for reading in readings:
         wanted = waiting.popleft()
-        outcome = [reading, *islice(readings, len(wanted.digests) - 1)]
+        outcome = [reading, *islice(readings, len(wanted.study.paths) - 1)]
         fault = _fault(wanted, outcome)
         if fault is not None:
             tally.quarantined.append(fault)
@@ -152,33 +152,36 @@ def _rows_to_encode(manifest: Path, store: Store, tally: _Tally, on_row: Callabl
         tally.read += 1
         if row.case_id is not None:
             tally.named.add(CaseId(row.case_id))  # a refused row is not an absent one
-        refused = _refuse(row, store) if isinstance(row, ManifestStudy) else row
+        known = row.case_id in visible or row.case_id in staged
+        refused = _refuse(row, store, known) if isinstance(row, ManifestStudy) else row
         if isinstance(refused, Quarantined):
             tally.quarantined.append(refused)
             on_row(1)
             continue
         wanted = refused
-        if staged.get(wanted.study.case_id) == wanted.content:
+        content = None if wanted.digests is None else wanted.study.content(wanted.digests)
+        if content is not None and staged.get(wanted.study.case_id) == content:
             tally.resumed += 1
             tally.done.add(wanted.study.case_id)
             on_row(1)
-        elif wanted.study.case_id not in staged and visible.get(wanted.study.case_id) == wanted.content:
+        elif content is not None and wanted.study.case_id not in staged and visible[wanted.study.case_id] == content:
             tally.unchanged += 1
             on_row(1)
         else:
             yield wanted
 
 
-def _refuse(study: ManifestStudy, store: Store) -> Quarantined | _Wanted:
-    """Look at what can be known before any image is decoded."""
+def _refuse(study: ManifestStudy, store: Store, known: bool) -> Quarantined | _Wanted:
+    """Look at what can be known before any image is decoded; files are read only where there is content to compare."""
     if store.erased(study.case_id):
         what = "the case was erased from this index and stays out"
         return Quarantined(line=study.line, case_id=study.case_id, code="ERASED", what=what)
+    if not known:
+        return _Wanted(study, None)
     try:
-        digests = [digest(path) for path in study.paths]
+        return _Wanted(study, [digest(path) for path in study.paths])
     except PrelimError as error:
-        return Quarantined(line=study.line, case_id=study.case_id, code=error.code, what=str(error))
-    return _Wanted(study, digests, study.content(digests))
+        return Quarantined(line=study.line, case_id=study.case_id, code=error.code, what=error.what)
 
 
 def _read(readers: Readers, paths: Iterator[str], known: dict[str, Reading]) -> Iterator[Reading | PrelimError]:
@@ -202,10 +205,10 @@ def _read(readers: Readers, paths: Iterator[str], known: dict[str, Reading]) -> 
 
 def _fault(wanted: _Wanted, outcome: list[Reading | PrelimError]) -> Quarantined | None:
     """Judge a row as one: a study with one unreadable image is not indexed without it."""
-    for number, (read, expected) in enumerate(zip(outcome, wanted.digests, strict=True)):
+    for number, (read, expected) in enumerate(zip_longest(outcome, wanted.digests or ())):
         if isinstance(read, PrelimError):
             code, what = read.code, read.what
-        elif read.digest != expected:
+        elif expected is not None and read.digest != expected:
             code, what = "CHANGED_WHILE_READING", "the file changed between two readings"
         elif (refusal := refuse_for_index(read.attributes)) is not None:
             code, what = refusal.reason or "", refusal.explanation
@@ -265,5 +268,5 @@ def _case(wanted: _Wanted, images: list[Reading]) -> Case:
         source=row.source,
         licence=row.licence,
         attribution=row.attribution,
-        content=wanted.content,
+        content=study.content([image.digest for image in images]),
     )
