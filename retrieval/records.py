@@ -6,7 +6,9 @@ Names follow DICOM where it has one (patient > study > series > instance; latera
 
 from typing import Literal, NewType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from retrieval.record import Record as Record
 
 CaseId = NewType("CaseId", str)
 """One indexed study with its report."""
@@ -53,12 +55,6 @@ _GROUPS: dict[ViewPosition, ViewGroup] = {
 def view_group(view: ViewPosition) -> ViewGroup:
     """The group whose images this view may be compared with; decubitus and oblique views are `other`."""
     return _GROUPS.get(view, "other")
-
-
-class Record(BaseModel):
-    """A value that never changes after it is made and refuses fields it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ImageAttributes(Record):
