@@ -3,6 +3,7 @@
     prelim-evaluate draw FOLDER --studies 400     drawn image-report pairs with a manifest
     prelim-evaluate iu                            retrieval and drafting on real studies (PRELIM_DATA)
     prelim-evaluate main-job                      index, gate and draft real input (PRELIM_DATA)
+    prelim-evaluate extraction                    concepts read from real reports (PRELIM_DATA)
     prelim-evaluate bench                         ratios against raw FAISS and a bare loop
 
 Measurements print a table (or with --json everything) and are written with the commit to evaluation/measured/.
@@ -19,8 +20,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from evaluation.adjudication import write_questions
 from evaluation.bench import BenchReport, bench
 from evaluation.drawings import write_studies
+from evaluation.extraction import measure_extraction
+from evaluation.extraction_tables import extraction_tables
 from evaluation.iu import data_folder
 from evaluation.main_job import MainJobReport, measure_main_job
 from evaluation.on_iu import IuReport, measure_iu
@@ -40,11 +44,14 @@ def _parser() -> argparse.ArgumentParser:
     for name, explained in (
         ("iu", "retrieval and drafting on real studies"),
         ("main-job", "index, gate and draft real input"),
+        ("extraction", "concepts read from real reports"),
         ("bench", "ratios against raw FAISS and a bare loop"),
     ):
         measuring = commands.add_parser(name, help=explained)
         measuring.add_argument("--json", action="store_true", help="everything as JSON")
         measuring.add_argument("--out", type=Path, default=MEASURED / f"{name}.json", help="where figures are written")
+        if name == "extraction":
+            measuring.add_argument("--disagreements", type=Path, help="where to write them, outside the repository")
     return parser
 
 
@@ -68,6 +75,13 @@ def _run(options: argparse.Namespace) -> int:
         case "main-job":
             job = measure_main_job(data_folder(), workers)
             _finish(options, job, console, *_main_job_tables(job))
+        case "extraction":
+            measured = measure_extraction(data_folder())
+            if options.disagreements:
+                to = options.disagreements
+                blinded = write_questions(to, measured.disagreements, measured.texts, measured.names)
+                console.print(plain(f"for the adjudicator: {blinded}"))
+            _finish(options, measured.report, console, *extraction_tables(measured.report))
         case "bench":
             ratios = bench()
             _finish(options, ratios, console, _bench_table(ratios))

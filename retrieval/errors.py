@@ -9,6 +9,8 @@ Catch by what the caller can do about it, not by which library failed:
     │   ├── ImageTooLarge         beyond the limits on bytes, rows, columns, frames or decoded memory
     │   ├── InvalidStudy          the files handed in do not make up one study
     │   ├── InvalidManifest       an indexing manifest that cannot be read at all
+    │   ├── InvalidVocabulary     files of a vocabulary that are not whole, or not of the format named
+    │   ├── LicenceNotAcknowledged  a vocabulary may be read only by those who say that they are licensed for it
     │   ├── InvalidLocation       an index location that is neither a folder nor a server's URL with a name
     │   ├── NoIndex               there is no index at that location
     │   ├── EncoderMismatch       the index was built with another encoder
@@ -85,6 +87,18 @@ class InvalidManifest(RequestError):
     """The manifest as a whole cannot be used; a single bad row is quarantined instead."""
 
     code = "INVALID_MANIFEST"
+
+
+class InvalidVocabulary(RequestError):
+    """A vocabulary's files, or a layer made of them, cannot be used; names file and line, never what stands there."""
+
+    code = "INVALID_VOCABULARY"
+
+
+class LicenceNotAcknowledged(RequestError):
+    """Nothing of a vocabulary is read until its licence is acknowledged; says which one and where its text is."""
+
+    code = "LICENCE_NOT_ACKNOWLEDGED"
 
 
 class InvalidLocation(RequestError):

@@ -1,9 +1,10 @@
-"""The command `prelim`: similar cases and a draft for one study, from files.
+"""The command `prelim`: similar cases and a draft for one study, from files; what a report says.
 
     prelim search chest.dcm --index index/     similar cases with their reports
     prelim draft  study-folder/ --index index/ a draft whose sentences name the cases they rest on
+    prelim concepts report.txt                 the findings that a text states, denies and leaves open
 
-Both print for people, or with --json one object on standard output. Errors go to standard error as code, what
+All print for people, or with --json one object on standard output. Errors go to standard error as code, what
 happened and what to do; the exit status says what kind it was (65 fix the input, 75 try later, 78 repair, 0 also for
 "no draft, because": that is an answer).
 """
@@ -18,6 +19,7 @@ from rich.console import Console
 
 from retrieval.records import Draft, PatientKey, SimilarCases, ViewPosition
 from retrieval.terminal import add_index_argument, count, run_command
+from service.concepts import concepts
 from service.show import show_draft, show_similar_cases
 from service.wiring import open_desk
 
@@ -38,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     searching = commands.add_parser("search", parents=[shared], help="find similar cases")
     searching.add_argument("--cases", type=count, default=10, metavar="N", help="how many (default: 10)")
     commands.add_parser("draft", parents=[shared], help="draft the findings from similar cases")
+    reading = commands.add_parser("concepts", help="read what a report says")
+    reading.add_argument("text", metavar="TEXT|FILE", help="a report, a file that holds one, or - for standard input")
+    reading.add_argument("--json", action="store_true", help="one JSON object instead of text")
     return parser
 
 
@@ -49,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     console = Console(highlight=False)
+    if options.command == "concepts":
+        concepts(options.text, console, as_json=options.json)
+        return 0
     with open_desk(options.index) as desk:
         study = desk.read(options.paths, view=options.view, patient_key=options.patient_key)
         answer: SimilarCases | Draft

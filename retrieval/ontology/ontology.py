@@ -41,8 +41,10 @@ class Ontology:
         self._ancestors: dict[ConceptId, tuple[ConceptId, ...]] = {}
         self._children: dict[ConceptId, list[ConceptId]] = {}
         for c in self.concepts:
+            # A name that is nothing is for `validate.faults` to report, which needs the rest to stand.
             for broader in c.is_a:
-                self._children.setdefault(self._by_slug[broader].id, []).append(c.id)
+                if broader in self._by_slug:
+                    self._children.setdefault(self._by_slug[broader].id, []).append(c.id)
         self._excluding = self._pairs()
 
     def __iter__(self) -> Iterator[Concept]:
@@ -101,7 +103,10 @@ class Ontology:
         pairs: dict[tuple[ConceptId, ConceptId], Exclusion] = {}
         # Hard groups are entered last, so that they win over a soft group on the same pair.
         for group in sorted(self.exclusions, key=lambda g: g.strength == "hard"):
-            lists = [[n for slug in named for n in self.descendants(self._by_slug[slug].id)] for named in group.between]
+            lists = [
+                [n for slug in named if slug in self._by_slug for n in self.descendants(self._by_slug[slug].id)]
+                for named in group.between
+            ]
             for left, right in combinations(lists, 2):
                 for a in left:
                     for b in right:
@@ -115,7 +120,7 @@ def load() -> Ontology:
     """The embedded ontology, read and indexed once a process."""
     folder = files("retrieval.ontology").joinpath("concepts")
     texts = {f.name: f.read_bytes() for f in sorted(folder.iterdir(), key=lambda f: f.name) if f.name.endswith(".yaml")}
-    read = {name: yaml.load(text, yaml.CSafeLoader) or [] for name, text in texts.items()}  # noqa: S506
+    read = {name: yaml.load(text, yaml.CSafeLoader) or [] for name, text in texts.items()}
     exclusions = [Exclusion.model_validate(row) for row in read.pop("exclusions.yaml", [])]
     identifiers = {
         slug: [Identifier.model_validate(row) for row in rows]

@@ -30,10 +30,14 @@ def _names(ontology: Ontology) -> Iterator[str]:
     known = {c.slug for c in ontology}
     for c in ontology:
         for field in ("is_a", "site", "part_of", "implies", "confused_with"):
-            yield from (f"{c.slug}: {field} names {slug!r}, which is nothing" for slug in getattr(c, field) if slug not in known)
+            yield from (
+                f"{c.slug}: {field} names {slug!r}, which is nothing" for slug in getattr(c, field) if slug not in known
+            )
     for group in ontology.exclusions:
         for named in group.between:
-            yield from (f"exclusion {group.name} names {slug!r}, which is nothing" for slug in named if slug not in known)
+            yield from (
+                f"exclusion {group.name} names {slug!r}, which is nothing" for slug in named if slug not in known
+            )
     yield from (f"identifiers name {slug!r}, which is nothing" for slug in ontology.identifiers if slug not in known)
 
 

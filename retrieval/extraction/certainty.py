@@ -1,0 +1,164 @@
+"""Whether what a sentence names is stated, denied or left open: the reach of cues, by `POLICY.md`.
+
+Matches and cues of one sentence in, one verdict a match out. The reach of a cue ends at an `end` cue, at a semicolon,
+or where a new clause begins; the nearest cue before a match decides, a cue after it may overrule.
+"""
+
+from collections.abc import Collection, Sequence
+from itertools import pairwise
+from typing import Final, Literal, NamedTuple
+
+from retrieval.extraction.cues import RESTART, Cue
+from retrieval.extraction.tokens import word_set
+
+Verdict = Literal["present", "absent", "uncertain", "no_new", "elsewhere"]
+"""`no_new`: only that it is not new is said. `elsewhere`: no statement about this image."""
+
+_VERDICT: Final[dict[str, Verdict]] = {
+    "deny_after": "absent",
+    "deny_before": "absent",
+    "deny_new": "no_new",
+    "open_next": "uncertain",
+    "open_after": "uncertain",
+    "open_before": "uncertain",
+    "elsewhere_after": "elsewhere",
+}
+_FORWARD: Final[frozenset[str]] = frozenset({"deny_after", "deny_new", "open_next", "open_after", "elsewhere_after"})
+_BACKWARD: Final[frozenset[str]] = frozenset({"deny_before", "open_before"})
+_VERBS: Final = word_set("is are was were has have had there show shows demonstrate demonstrates appear appears")
+_STOPS: Final = frozenset((";", "."))
+_MAX_BACK: Final = 20
+"""Tokens a backward cue reaches: a list of findings, not a page."""
+
+
+class CueAt(NamedTuple):
+    """A cue in a sentence."""
+
+    cue: Cue
+    """What it does."""
+    first: int
+    """Its first token."""
+    last: int
+    """Its last token, included."""
+
+
+class Span(NamedTuple):
+    """The tokens from the first to the last word of a match."""
+
+    first: int
+    """First token."""
+    last: int
+    """Last token, included."""
+
+
+def judge(
+    words: Sequence[str], spans: Sequence[Span], cues: Sequence[CueAt], history_counts: Collection[int] = ()
+) -> list[Verdict]:
+    """One verdict for each span; `cues` in order, `history_counts` are spans that history states like any other."""
+    verdicts: list[Verdict] = ["present"] * len(spans)
+    if not spans or (not cues and "or" not in words):
+        return verdicts
+    stops = _stops(words, cues)
+    for i in range(len(spans)):
+        forward = _forward(words, i, spans, cues, stops)
+        if forward is not None and not (forward == "elsewhere" and i in history_counts):
+            verdicts[i] = forward
+    for c in cues:
+        if c.cue in _BACKWARD:
+            for i in _before(words, c, spans, stops):
+                if verdicts[i] != "elsewhere":
+                    verdicts[i] = _VERDICT[c.cue]
+        elif c.cue == "open_both":
+            for i in _both(c, spans, stops):
+                if verdicts[i] == "present":
+                    verdicts[i] = "uncertain"
+    _alternatives(words, spans, verdicts)
+    return verdicts
+
+
+def _stops(words: Sequence[str], cues: Sequence[CueAt]) -> list[int]:
+    """Tokens at which every reach ends, in order, and one past the sentence."""
+    found = [i for i, word in enumerate(words) if word in _STOPS]
+    found += [c.first for c in cues if c.cue == "end"]
+    return [*sorted(found), len(words)]
+
+
+def _forward(
+    words: Sequence[str], i: int, spans: Sequence[Span], cues: Sequence[CueAt], stops: Sequence[int]
+) -> Verdict | None:
+    """What the nearest cue before the end of a span that reaches it says; None when none does."""
+    span = spans[i]
+    for at in range(len(cues) - 1, -1, -1):
+        c = cues[at]
+        if c.cue not in _FORWARD or c.last >= span.last:
+            continue
+        if any(c.last < stop < span.last for stop in stops):
+            return None  # nor does any cue further left
+        if c.cue == "open_next" and any(c.last < other.last < span.last for other in spans):
+            continue  # it belonged to another
+        if c.cue == "elsewhere_after" and "," in words[c.last : span.first]:
+            continue
+        if c.cue in ("deny_after", "deny_new") and _restarted(words, c.last + 1, span.first, cues, stops):
+            continue
+        if c.cue in ("open_next", "open_after") and _denied_already(words, c, spans, cues[:at], stops):
+            continue  # "no opacity to suggest pneumonia" denies the pneumonia
+        return _VERDICT[c.cue]
+    return None
+
+
+def _restarted(words: Sequence[str], begin: int, until: int, cues: Sequence[CueAt], stops: Sequence[int]) -> bool:
+    """Whether a denied list ended and a new statement began between `begin` and `until`."""
+    stop = next(s for s in stops if s >= begin)
+    for i in range(begin, until):
+        if words[i] not in (",", "and") or i + 1 >= len(words):
+            continue
+        after = i + 2 if words[i] == "," and words[i + 1] == "and" else i + 1
+        if after >= len(words) or words[after] in ("or", "nor"):
+            continue
+        rest = words[after:stop]
+        if words[after] in RESTART and "or" not in rest and "nor" not in rest:
+            return True
+        if "," in rest:
+            rest = rest[: rest.index(",")]
+        verbs = [after + n for n, word in enumerate(rest) if word in _VERBS]
+        if verbs and "or" not in rest and not any(c.first <= verbs[0] <= c.last for c in cues if c.cue in _BACKWARD):
+            return True
+    return False
+
+
+def _denied_already(
+    words: Sequence[str], opening: CueAt, spans: Sequence[Span], earlier: Sequence[CueAt], stops: Sequence[int]
+) -> bool:
+    """Whether a hedge stands inside a denial, with no comma since the last thing denied."""
+    for c in reversed(earlier):
+        if c.cue in ("deny_after", "deny_new"):
+            if any(c.last < stop < opening.first for stop in stops):
+                return False
+            denied = [s.last for s in spans if c.last < s.last < opening.first]
+            return "," not in words[max(denied, default=c.last) : opening.first]
+    return False
+
+
+def _before(words: Sequence[str], c: CueAt, spans: Sequence[Span], stops: Sequence[int]) -> list[int]:
+    """The spans that a backward cue speaks of: its subject, and what is coordinated with it."""
+    begin = max([0, c.first - _MAX_BACK, *(s + 1 for s in stops if s < c.first)])
+    for i in range(c.first - 1, begin - 1, -1):
+        if words[i] in _VERBS:
+            begin = i
+            break
+    return [i for i, span in enumerate(spans) if begin <= span.first and span.last < c.first]
+
+
+def _both(c: CueAt, spans: Sequence[Span], stops: Sequence[int]) -> list[int]:
+    before = [i for i, s in enumerate(spans) if s.last < c.first and not any(s.last < x < c.first for x in stops)]
+    after = [i for i, s in enumerate(spans) if s.first > c.last and not any(c.last < x < s.first for x in stops)]
+    return before[-1:] + after[:1]
+
+
+def _alternatives(words: Sequence[str], spans: Sequence[Span], verdicts: list[Verdict]) -> None:
+    """Leave both open where one thing is said to be "atelectasis or infiltrate"."""
+    for i, (one, other) in enumerate(pairwise(spans)):
+        between = words[one.last + 1 : other.first]
+        joined = "or" in between and len(between) <= 4 and not {",", "and"} & set(between)
+        if joined and {verdicts[i], verdicts[i + 1]} <= {"present", "uncertain"}:
+            verdicts[i] = verdicts[i + 1] = "uncertain"
