@@ -8,6 +8,7 @@ from typing import Literal, NewType
 
 from pydantic import Field
 
+from retrieval.mentions import ExtractorIdentity, ReadConcepts
 from retrieval.record import Record as Record
 
 CaseId = NewType("CaseId", str)
@@ -227,7 +228,14 @@ class Case(Record):
     attribution: str = ""
     """Whom to credit; empty when the licence asks for none."""
     content: str
-    """SHA-256 over the manifest row and image files: equal content is never encoded twice."""
+    """SHA-256 over the manifest row and image files: equal content is never encoded twice. Says nothing of `concepts`."""
+    concepts: ReadConcepts | None = None
+    """What the report says; None when nothing has read it."""
+
+    @property
+    def extractor(self) -> ExtractorIdentity | None:
+        """What read the report; None when nothing has."""
+        return None if self.concepts is None else self.concepts.extractor
 
 
 class Hit(Record):

@@ -98,8 +98,11 @@ def _forward(
             continue  # it belonged to another
         if c.cue == "elsewhere_after" and "," in words[c.last : span.first]:
             continue
-        if c.cue in ("deny_after", "deny_new") and _restarted(words, c.last + 1, span.first, cues, stops):
-            continue
+        if c.cue in ("deny_after", "deny_new"):
+            # A list can only have ended after something was denied ("no acute, displaced fractures are seen").
+            denied = [s.last for s in spans if c.last < s.last < span.first]
+            if denied and _restarted(words, min(denied) + 1, span.first, cues, stops):
+                continue
         if c.cue in ("open_next", "open_after") and _denied_already(words, c, spans, cues[:at], stops):
             continue  # "no opacity to suggest pneumonia" denies the pneumonia
         return _VERDICT[c.cue]

@@ -56,7 +56,8 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         neither, never, no evidence of, no evidence for, without evidence of, without evidence for, rather than,
         instead of, not have, not show, not demonstrate, not represent, not typical of, not suggest, not, resolution
         of, removal of, interval removal of, interval resolution of, complete resolution of, exclude, excludes,
-        excluding, nothing to suggest, unremarkable for
+        excluding, nothing to suggest, unremarkable for, grossly clear of, otherwise clear of, essentially clear of,
+        without any
     """),
     "deny_before": [
         *_not_seen(),

@@ -17,6 +17,10 @@ from retrieval.ontology.ontology import Ontology
 REFUSED: Final = "not:"
 """Prefix of the target of a phrase in which a concept's name means something else."""
 _OPENS_DENIAL: Final = frozenset(("no", "without", "negative"))
+_WHOLE: Final = "thorax"
+"""That the chest as a whole is normal is said in fixed phrases; the word alone stands in "bony thorax" too."""
+_MIDLINE: Final = frozenset({"trachea", "mediastinum", "airway", "cardiomediastinal_silhouette", "esophagus"})
+"""Structures of which "midline" says that they are normal; of surgical clips it says where they are."""
 
 
 class Match(NamedTuple):
@@ -76,6 +80,8 @@ def cues_among(words: Sequence[str], phrases: Sequence[Phrase], matches: Sequenc
     denial goes on denying ("no acute disease or effusion").
     """
     taken = {i for m in matches for i in m.tokens}
+    # "Normal heart size and mediastinal contours": a predicate that opens a normal phrase may have another subject yet.
+    opening = {m.tokens[0] for m in matches if m.concept.kind == "normal"}
     found: list[CueAt] = []
     busy = -1
     for p in phrases:
@@ -83,7 +89,7 @@ def cues_among(words: Sequence[str], phrases: Sequence[Phrase], matches: Sequenc
             continue
         if p.last > p.first:
             busy = p.last
-        if not all(t in taken for t in tokens_of(p)):
+        if (p.target == "normal" and p.first in opening) or not all(t in taken for t in tokens_of(p)):
             found.append(CueAt(cast(Cue, p.target), p.first, p.last))
     for m in matches:
         if m.concept.kind == "normal" and words[m.tokens[0]] in _OPENS_DENIAL:
@@ -96,7 +102,7 @@ def normals_by_structure(ontology: Ontology) -> dict[ConceptId, tuple[Concept, .
     found: dict[ConceptId, tuple[Concept, ...]] = {}
     for c in ontology.written:
         if c.kind == "normal":
-            for site in ontology.ids(c.site):
+            for site in ontology.ids(slug for slug in c.site if slug != _WHOLE):
                 found[site] = (*found.get(site, ()), c)
     return found
 
@@ -128,8 +134,12 @@ def normal_statements(
         if not subjects:
             right = min([end, *(o for o in others if o > predicate.last)])
             subjects = [(p, c) for p, c in places if predicate.last < p.first and p.last < right]
+        midline = words[predicate.first] == "midline"
         for p, c in subjects:
             used.add(p.first)
+            # "Pulmonary XXXX are normal" does not speak of the lungs.
+            if (midline and c.slug not in _MIDLINE) or words[p.first : p.last + 1] == ["pulmonary"]:
+                continue
             for normal in normals.get(c.id, ()):
                 tokens = {*tokens_of(p), *range(predicate.first, predicate.last + 1)}
                 found.setdefault(normal.id, Match(normal, tuple(sorted(tokens))))
@@ -138,5 +148,12 @@ def normal_statements(
 
 
 def places_among(lesser: Sequence[tuple[Phrase, Concept]], taken: Collection[int]) -> list[tuple[Phrase, Concept]]:
-    """The anatomy of a sentence that is not part of a match."""
-    return [(p, c) for p, c in lesser if c.kind == "anatomy" and not (p.first in taken and p.last in taken)]
+    """The anatomy of a sentence that is not part of a match, nor of a longer name ("thorax" in "bony thorax")."""
+    places = [(p, c) for p, c in lesser if c.kind == "anatomy" and not (p.first in taken and p.last in taken)]
+    return [
+        (p, c)
+        for p, c in places
+        if not any(
+            q.first <= p.first and p.last <= q.last and (q.first, q.last) != (p.first, p.last) for q, _ in places
+        )
+    ]

@@ -321,7 +321,7 @@ BARE: Final = _words(
     findings finding position positions positioning location interstitial markings parenchyma parenchymal
     cardiothoracic ratio outline border borders configuration joint joints rib ribs clavicle shoulder shoulders
     region area areas remainder remaining rest overall visualized visible central main great other side sided
-    otherwise line lines tube tubes support supporting monitoring apparatus device devices hardware show shows
+    otherwise lines tubes support supporting monitoring apparatus device devices hardware show shows
     demonstrate demonstrates seen noted evident again also change changes degree amount extent respect hemithorax
     wall regional bronchovascular image images portable two one level limits field fields air pattern alignment
     technique time condition disease process abnormality angle angles costophrenic portion portions imaged unit

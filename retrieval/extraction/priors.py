@@ -2,7 +2,7 @@
 
 `find_prior_references` gives the cues, `standalone` the sentences that can be said of this image alone. A sentence is
 mended only where a cue can be taken out whole and what is left still says something: "stable cardiomegaly" becomes
-"Cardiomegaly.". Nothing is ever concluded: that a normal structure is unchanged does not make it normal, "no new nodule"
+"Cardiomegaly.". Nothing is concluded: that a normal structure is unchanged does not make it normal, "no new nodule"
 does not deny a nodule, and what has resolved is not said to be absent. Such a sentence is left out, as is every one
 that after mending still holds a cue or has lost its grammar. Words are only taken away; what is put in is "is", "are",
 an article, and "no" for "without".
@@ -193,7 +193,7 @@ _CONTINUES: Final = re.compile(
 )
 # What mending can leave behind when it went wrong: such a sentence is left out.
 _DANGLING: Final = re.compile(
-    r"(?:\b(?:in|of|to|and|with|from|the|an?|is|are|was|were|has|have|been|than|by|which|that|as|on|at|or|no|not|without|"
+    r"(?:\b(?:in|of|to|and|with|from|the|an?|is|are|was|were|be|has|have|been|than|by|which|that|as|on|at|or|no|not|without|"
     r"for|appears?|seems?|remains?|since|when|but|show|shows|demonstrates?|consistent|compatible|likely|due|represents?|"
     r"minimal|mild|slight|slightly|mildly|more|less|versus|may|might|could|can|would|should|does|do|did)|[-/])\W*$",
     re.I,
@@ -206,7 +206,7 @@ _BAD_START: Final = re.compile(
 )
 _BROKEN: Final = re.compile(
     r"\b(?:is|are|has|have|of|the|an?|in|with|and|to|been|was|were)\s+(?:of|is|are|has|have|and|been|,|;|was|were)(?:\s|$)|"
-    r"\(\s*\)|\bthere\s+(?!is|are|was|were|may|appears?|does|do|remains?)\w+|\b(?:not|may|to|could|does)\s+(?:is|are)\b",
+    r"\(\s*\)|\b(?:of|the|an?|in|with|and|to)[,;]|\bthere\s+(?!is|are|was|were|may|appears?|does|do|remains?)\w+|\b(?:not|may|to|could|does)\s+(?:is|are)\b",
     re.I,
 )
 _PLAIN_WORD: Final = re.compile(r"[a-z']+")
@@ -279,9 +279,9 @@ def _mended(sentence: str) -> str | None:
 def _with_marks(sentence: str) -> str:
     """The sentence with a mark for each cue word, and for the earlier studies it names."""
     for cue, _, _, start, end in reversed(_cues(sentence)):
-        if cue.role == "study":
-            continue
         word, before, after = sentence[start:end].lower(), sentence[:start], sentence[end:]
+        if cue.role == "study" or (word == "interval" and before.lower().endswith(" the ")):
+            continue
         following = after.lstrip()[:1]
         mark = _MARKS.get(cue.role, "")
         if cue.role == "stays":

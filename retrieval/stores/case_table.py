@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from retrieval.errors import StoreFull, StoreUnavailable
+from retrieval.mentions import ExtractorIdentity
 from retrieval.records import Case, CaseId, ImageDigest, PatientKey, StudyUid, ViewGroup
 from retrieval.stores.directory import corrupt
 from retrieval.stores.segments import Ordinals
@@ -25,7 +26,7 @@ AT_ONCE = 500
 SCHEMA = """
 CREATE TABLE cases (
     ordinal INTEGER PRIMARY KEY, case_id TEXT NOT NULL, patient_key TEXT NOT NULL, study TEXT NOT NULL,
-    content TEXT NOT NULL, record TEXT NOT NULL
+    content TEXT NOT NULL, extractor TEXT, record TEXT NOT NULL
 );
 CREATE TABLE images (
     ordinal INTEGER NOT NULL, image INTEGER NOT NULL, digest TEXT NOT NULL, view_group TEXT NOT NULL,
@@ -58,9 +59,9 @@ class CaseTableWriter:
         """One case and, per image, its view group and its row in that group's vectors."""
         with _writing():
             self._connection.execute(
-                "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (ordinal, case.case_id, case.patient_key, case.study_instance_uid, case.content,
-                 case.model_dump_json()),
+                 case.extractor, case.model_dump_json(exclude_none=True)),
             )  # fmt: skip
             self._connection.executemany(
                 "INSERT INTO images VALUES (?, ?, ?, ?, ?)",
@@ -99,6 +100,11 @@ class CaseTable:
         """Case id and content by ordinal."""
         return self._all("SELECT case_id, content FROM cases ORDER BY ordinal")
 
+    def extractors(self) -> list[tuple[CaseId, ExtractorIdentity | None]]:
+        """Case id and what read the report, by ordinal; None for every case of a file from before reports were read."""
+        read = any(name == "extractor" for _, name, *_ in self._all("PRAGMA table_info(cases)"))
+        return self._all(f"SELECT case_id, {'extractor' if read else 'NULL'} FROM cases ORDER BY ordinal")
+
     def find(self, case_ids: Collection[CaseId]) -> dict[CaseId, int]:
         """Ordinals of those that are here."""
         return dict(self._among("SELECT case_id, ordinal FROM cases WHERE case_id IN", case_ids))
@@ -129,23 +135,16 @@ class CaseTable:
         pairs = np.array(found, np.int64).reshape(-1, 2)
         return np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
 
-    def everything(self) -> Iterator[tuple[int, str, list[tuple[ViewGroup, int]]]]:
-        """Each case's ordinal, record and its images' view groups and rows, by ordinal; holds one case at a time."""
-        with self._reading():
-            cases = self._connection.execute("SELECT ordinal, record FROM cases ORDER BY ordinal")
-            images = self._connection.execute("SELECT ordinal, view_group, row FROM images ORDER BY ordinal, image")
-            image = images.fetchone()
-            for ordinal, record in cases:
-                rows = []
-                while image is not None and image[0] == ordinal:
-                    rows.append((image[1], image[2]))
-                    image = images.fetchone()
-                yield ordinal, record, rows
-
-    def case(self, record: str) -> Case:
-        """The case in a stored record."""
-        with self._reading():
-            return Case.model_validate_json(record)
+    def with_rows(self, ordinals: Sequence[int]) -> Iterator[tuple[Case, list[tuple[ViewGroup, int]]]]:
+        """Those cases with their images' view groups and rows, in the order asked; holds AT_ONCE cases at a time."""
+        for start in range(0, len(ordinals), AT_ONCE):
+            some = ordinals[start : start + AT_ONCE]
+            rows: dict[int, list[tuple[ViewGroup, int]]] = {ordinal: [] for ordinal in some}
+            places = self._among("SELECT ordinal, image, view_group, row FROM images WHERE ordinal IN", some)
+            for ordinal, _, group, row in sorted(places):
+                rows[ordinal].append((group, row))
+            for ordinal, case in zip(some, self.cases(some), strict=True):
+                yield case, rows[ordinal]
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._reading():

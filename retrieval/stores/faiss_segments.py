@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import StoreBusy, StoreCorrupt
+from retrieval.mentions import ExtractorIdentity
 from retrieval.records import Case, CaseId, Hit, ImageDigest, PatientKey, StudyUid, ViewGroup, view_group
 from retrieval.stores.case_table import CaseTable, CaseTableWriter
 from retrieval.stores.directory import PARTIAL, answering, corrupt, faults, replace, sync
@@ -192,6 +193,9 @@ class FaissSegment:
     def contents(self) -> list[tuple[CaseId, str]]:
         return self._table.contents()
 
+    def extractors(self) -> list[tuple[CaseId, ExtractorIdentity | None]]:
+        return self._table.extractors()
+
     def find(self, case_ids: Collection[CaseId]) -> dict[CaseId, int]:
         return self._table.find(case_ids)
 
@@ -208,11 +212,8 @@ class FaissSegment:
         return sum(int(np.isin(index.ordinals, ordinals).sum()) for index in self._groups.values())
 
     def entries(self, ordinals: Ordinals) -> Iterator[Entry]:
-        wanted = set(ordinals.tolist())
-        for ordinal, record, rows in self._table.everything():
-            if ordinal in wanted:
-                vectors = np.stack([self._groups[group].matrix[row] for group, row in rows])
-                yield Entry(self._table.case(record), vectors)
+        for case, rows in self._table.with_rows(np.sort(ordinals).tolist()):
+            yield Entry(case, np.stack([self._groups[group].matrix[row] for group, row in rows]))
 
 
 class GroupIndex:

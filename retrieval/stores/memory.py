@@ -9,11 +9,13 @@ import hmac
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import StoreUnavailable, UnknownCase, UnknownSnapshot
+from retrieval.mentions import ExtractorIdentity
 from retrieval.records import (
     EVERYWHERE,
     Case,
@@ -53,6 +55,10 @@ class MemoryStore:
 
     def staged(self) -> Mapping[CaseId, str]:
         return {case_id: entry.case.content for case_id, entry in self._staged.items()}
+
+    def extractors(self, among: Literal["visible", "staged"] = "visible") -> Mapping[CaseId, ExtractorIdentity | None]:
+        kept = self._visible() if among == "visible" else self._staged
+        return {case_id: entry.case.extractor for case_id, entry in kept.items()}
 
     def stage(self, entries: Sequence[Entry]) -> None:
         for entry in accept(entries, self._dimension, self.erased):
@@ -108,11 +114,14 @@ class MemoryStore:
         ]
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
+        return [entry.case for entry in self.entries(case_ids)]
+
+    def entries(self, case_ids: Sequence[CaseId]) -> list[Entry]:
         visible = self._visible()
         for case_id in case_ids:
             if case_id not in visible:
                 raise UnknownCase(f"no case {case_id!r} in the snapshot")
-        return [visible[case_id].case for case_id in case_ids]
+        return [visible[case_id] for case_id in case_ids]
 
     def erase(self, case_ids: Collection[CaseId]) -> int:
         self._ledger.update(self._token(case_id) for case_id in case_ids)

@@ -29,6 +29,7 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import StoreBusy, StoreCorrupt, StoreFull, StoreUnavailable
+from retrieval.mentions import ExtractorIdentity
 from retrieval.records import Case, CaseId, Hit, ImageDigest, PatientKey, StudyUid, ViewGroup, view_group
 from retrieval.stores.documents import REPAIR
 from retrieval.stores.reading import by_similarity
@@ -260,6 +261,10 @@ class QdrantSegment:
         found = self._read(_is("image", [0]), ["ordinal", "case", "content"])
         return [(case_id, content) for _, case_id, content in sorted(found)]
 
+    def extractors(self) -> list[tuple[CaseId, ExtractorIdentity | None]]:
+        found = self._read(_is("image", [0]), ["ordinal", "case", "extractor"])
+        return [(case_id, extractor) for _, case_id, extractor in sorted(found)]
+
     def find(self, case_ids: Collection[CaseId]) -> dict[CaseId, int]:
         if not case_ids:
             return {}
@@ -291,8 +296,10 @@ class QdrantSegment:
 
     def entries(self, ordinals: Ordinals) -> Iterator[Entry]:
         wanted, record, rows = set(ordinals.tolist()), "", []
+        # Few are asked for by name; for many, reading everything is less than sending their list with every page.
+        must = _is("ordinal", ordinals.tolist()) if len(wanted) <= 8 * POINTS_AT_ONCE else None
         with _answering(f"collection {self._collection!r}"):
-            for _, payload, row in _scroll(self._client, self._collection, None, True, with_vectors=True):
+            for _, payload, row in _scroll(self._client, self._collection, must, True, with_vectors=True):
                 if payload["ordinal"] not in wanted:
                     continue
                 record = payload.get("record", record)
@@ -305,7 +312,7 @@ class QdrantSegment:
     def _read(self, must: list[Any], fields: list[str]) -> list[tuple[Any, ...]]:
         with _answering(f"collection {self._collection!r}"):
             points = _scroll(self._client, self._collection, must, fields)
-            return [tuple(payload[field] for field in fields) for _, payload, _ in points]
+            return [tuple(payload.get(field) for field in fields) for _, payload, _ in points]
 
 
 def _connect(location: str, api_key: str | None) -> QdrantClient:
@@ -370,7 +377,8 @@ def _payload(case: Case, ordinal: int, image: int) -> dict[str, Any]:
     }  # fmt: skip
     if image == 0:
         # The rest of the case once, on its first row.
-        payload |= {"content": case.content, "record": case.model_dump_json()}
+        record = case.model_dump_json(exclude_none=True)
+        payload |= {"content": case.content, "extractor": case.extractor, "record": record}
     return payload
 
 

@@ -3,19 +3,23 @@
 Built from a manifest, its open segments and the cases to hide; never changes, so threads may share it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import UnknownCase
+from retrieval.mentions import ExtractorIdentity
 from retrieval.records import Case, CaseId, Hit, Where
 from retrieval.stores.acceptance import queries
 from retrieval.stores.bookkeeping import Books
 from retrieval.stores.documents import Ledger, Manifest
 from retrieval.stores.segments import Ordinals, Segment
-from retrieval.stores.store import Snapshot
+from retrieval.stores.store import Entry, Snapshot
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,34 @@ class OpenSnapshot:
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         """See `Store.cases`."""
-        found: dict[CaseId, Case] = {}
+        return self._each(case_ids, lambda segment, ordinals: segment.cases(ordinals))
+
+    def entries(self, case_ids: Sequence[CaseId]) -> list[Entry]:
+        """See `Store.entries`."""
+
+        def read(segment: Segment, ordinals: list[int]) -> list[Entry]:
+            ascending = sorted(ordinals)
+            read = dict(zip(ascending, segment.entries(np.array(ascending, np.int64)), strict=True))
+            return [read[ordinal] for ordinal in ordinals]
+
+        return self._each(case_ids, read)
+
+    def extractors(self) -> Mapping[CaseId, ExtractorIdentity | None]:
+        """See `Store.extractors`."""
+        visible: dict[CaseId, ExtractorIdentity | None] = {}
+        for segment, gone in self.parts:
+            hidden = set(gone.tolist())
+            visible.update(pair for ordinal, pair in enumerate(segment.extractors()) if ordinal not in hidden)
+        return visible
+
+    def _each(self, case_ids: Sequence[CaseId], read: Callable[[Segment, list[int]], list[T]]) -> list[T]:
+        """What `read` gives for the visible cases of those ids, in that order; raises UnknownCase."""
+        found: dict[CaseId, T] = {}
         for segment, gone in self.parts:
             hidden = set(gone.tolist())
             here = {i: ordinal for i, ordinal in segment.find(set(case_ids)).items() if ordinal not in hidden}
-            found.update(zip(here, segment.cases(list(here.values())), strict=True))
+            if here:
+                found.update(zip(here, read(segment, list(here.values())), strict=True))
         for case_id in case_ids:
             if case_id not in found:
                 raise UnknownCase(f"no case {case_id!r} in snapshot {self.snapshot.snapshot_id}")

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import EncoderMismatch, PrelimError, StoreCorrupt, StoreUnavailable, UnknownCase, UnknownSnapshot
+from retrieval.mentions import ExtractorIdentity
 from retrieval.records import EVERYWHERE, Case, CaseId, EncoderIdentity, Hit, SnapshotId, Where
 from retrieval.stores.acceptance import accept
 from retrieval.stores.bookkeeping import Books
@@ -24,7 +25,7 @@ from retrieval.stores.documents import Ledger, Manifest, Pointer
 from retrieval.stores.erasure import count_found, purge, unstage
 from retrieval.stores.merging import merge
 from retrieval.stores.reading import OpenSnapshot, open_snapshot
-from retrieval.stores.segments import Segments
+from retrieval.stores.segments import Segment, Segments
 from retrieval.stores.store import RETAINED_SNAPSHOTS, Entry, Snapshot
 
 T = TypeVar("T")
@@ -79,17 +80,12 @@ class SegmentedStore:
         return {} if self._view is None else self._view.contents()
 
     def staged(self) -> Mapping[CaseId, str]:
-        def read() -> dict[CaseId, str]:
-            pointer = self._pointer()
-            waiting: dict[CaseId, str] = {}
-            if pointer is None:
-                return waiting
-            ledger = self._books.ledger()
-            for description in self._books.staged(pointer):
-                waiting.update(self._books.open(description, pointer.dimension).contents())
-            return {case_id: content for case_id, content in waiting.items() if not ledger.forbids(case_id)}
+        return self._steadily(lambda: self._waiting(lambda segment: segment.contents()))
 
-        return self._steadily(read)
+    def extractors(self, among: Literal["visible", "staged"] = "visible") -> Mapping[CaseId, ExtractorIdentity | None]:
+        if among == "staged":
+            return self._steadily(lambda: self._waiting(lambda segment: segment.extractors()))
+        return {} if self._view is None else self._view.extractors()
 
     def nearest(self, vectors: Vectors, limit: int, where: Where = EVERYWHERE) -> list[list[Hit]]:
         if self._view is None:
@@ -102,6 +98,13 @@ class SegmentedStore:
                 raise UnknownCase(f"no case {case_ids[0]!r}: nothing has been published yet")
             return []
         return self._view.cases(case_ids)
+
+    def entries(self, case_ids: Sequence[CaseId]) -> list[Entry]:
+        if self._view is None:
+            if case_ids:
+                raise UnknownCase(f"no case {case_ids[0]!r}: nothing has been published yet")
+            return []
+        return self._view.entries(case_ids)
 
     def erased(self, case_id: CaseId) -> bool:
         return self._ledger is not None and self._ledger.forbids(case_id)
@@ -264,6 +267,17 @@ class SegmentedStore:
         if keep and self._view is not None and self._view.snapshot.snapshot_id in pointer.retained:
             chosen = self._view.snapshot.snapshot_id
         return None if chosen is None else open_snapshot(self._books, self._books.manifest(chosen), self._ledger)
+
+    def _waiting(self, told: Callable[[Segment], list[tuple[CaseId, T]]]) -> dict[CaseId, T]:
+        """What the segments that wait for publication tell of each case, as staged last."""
+        pointer = self._pointer()
+        waiting: dict[CaseId, T] = {}
+        if pointer is None:
+            return waiting
+        ledger = self._books.ledger()
+        for description in self._books.staged(pointer):
+            waiting.update(told(self._books.open(description, pointer.dimension)))
+        return {case_id: value for case_id, value in waiting.items() if not ledger.forbids(case_id)}
 
     def _pointer(self) -> Pointer | None:
         pointer = self._books.pointer()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoders.encoder import Vectors
+from retrieval.mentions import ExtractorIdentity
 from retrieval.records import Case, CaseId, Hit, ImageDigest, PatientKey, Record, StudyUid, ViewGroup
 from retrieval.stores.store import Entry
 
@@ -38,6 +39,9 @@ class Segment(Protocol):
 
     def contents(self) -> list[tuple[CaseId, str]]:
         """Case id and content of every case, by ordinal."""
+
+    def extractors(self) -> list[tuple[CaseId, ExtractorIdentity | None]]:
+        """Case id and what read the report of every case, by ordinal; None where nothing has."""
 
     def find(self, case_ids: Collection[CaseId]) -> dict[CaseId, int]:
         """The ordinals of those of the ids that are here."""

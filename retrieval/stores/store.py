@@ -9,9 +9,10 @@ is in no byte of the store, and the ledger keeps it out when an older snapshot i
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from retrieval.encoders.encoder import Vectors
+from retrieval.mentions import ExtractorIdentity
 from retrieval.records import EVERYWHERE, Case, CaseId, EncoderIdentity, Hit, Record, SnapshotId, Where
 
 RETAINED_SNAPSHOTS = 3
@@ -60,6 +61,14 @@ class Store(Protocol):
     def staged(self) -> Mapping[CaseId, str]:
         """Case id to `Case.content` for every case staged and not yet published."""
 
+    def extractors(
+        self, among: Literal["visible", "staged"] = "visible"
+    ) -> Mapping[CaseId, ExtractorIdentity | None]:
+        """What read the report of each case; None where nothing has. Parses no record: this is for counting.
+
+        In the order of storage, in which `entries` is fastest.
+        """
+
     def stage(self, entries: Sequence[Entry]) -> None:
         """Write entries durably; a case staged again, or already visible, is replaced at publication.
 
@@ -91,6 +100,9 @@ class Store(Protocol):
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         """The visible cases of those ids, in that order; raises UnknownCase, also before the first publication."""
+
+    def entries(self, case_ids: Sequence[CaseId]) -> list[Entry]:
+        """As `cases`, with their vectors bit for bit: staged again, they are the same to every search."""
 
     def erase(self, case_ids: Collection[CaseId]) -> int:
         """Remove every byte of these cases from every retained snapshot and staged work; return how many were found.
