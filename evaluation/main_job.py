@@ -20,7 +20,7 @@ from evaluation.iu import read_studies
 from evaluation.off_scope import CORRUPTIONS, corrupted, off_scope_images
 from generation.summary import keep_summary
 from indexing.build import BuildReport, build
-from indexing.wiring import readers, writing
+from indexing.wiring import extractor, readers, writing
 from retrieval.errors import PrelimError
 from retrieval.records import Record
 from retrieval.study import assemble
@@ -81,7 +81,7 @@ def measure_main_job(data: Path, workers: int) -> MainJobReport:
         index = str(folder / "index")
         manifest = write_iu_manifest(data, folder / "iu.jsonl")
         with readers(workers) as reading, writing(index, manifest, workers=workers) as (opened, known):
-            report, _ = build(manifest, opened.store, opened.encoder, reading, known=known)
+            report, _ = build(manifest, opened.store, opened.encoder, reading, extractor(), known=known)
             keep_summary(opened)
         with open_desk(index, workers=workers) as desk:
             dicom = [_dicom(desk, data, file) for file in _dicom_files(data)]

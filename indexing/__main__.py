@@ -1,12 +1,15 @@
 """The command `prelim-index`: make an index of image-report pairs and look after it.
 
     prelim-index build manifest.jsonl --index index/     index a manifest; start it again after any interruption
-    prelim-index describe --index index/                 snapshots, counts, encoder
+    prelim-index reread --index index/                   read reports again that another ontology has read; no image is
+    prelim-index describe --index index/                 snapshots, counts, encoder, what has read the reports
     prelim-index verify --index index/                   read everything, compare every checksum
     prelim-index erase CASE ... --index index/           remove every byte of a case, from every snapshot
     prelim-index rollback SNAPSHOT --index index/        serve an earlier snapshot again
     prelim-index pseudonym < ids.txt                     patient ids to salted patient keys (PRELIM_PATIENT_SALT);
                                                          one id a line, or issuer, tab, id as the DICOM header has them
+    prelim-index vocabulary import radlex RadLex.owl --out radlex.sqlite
+                                                         further synonyms, under your licence: build --vocabulary
 
 Exit status: 0 done, 1 faults found or a case not found, 3 rows quarantined with --strict, 130 interrupted, else that of
 the error (65 fix the input, 75 try later, 78 repair).
@@ -17,6 +20,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,7 +32,9 @@ from rich.table import Table
 from generation.summary import keep_summary
 from indexing.build import BATCH_IMAGES, BuildReport, build
 from indexing.manifest import count_rows
-from indexing.wiring import readers, writing
+from indexing.reread import reread
+from indexing.vocabulary import add_vocabulary_arguments, run_vocabulary
+from indexing.wiring import extractor, readers, rereading, writing
 from retrieval.encoders.descriptor import COMPONENTS
 from retrieval.errors import InvalidManifest, OperatorError, StoreCorrupt
 from retrieval.index import open_index, verify_index
@@ -42,9 +48,19 @@ def _parser() -> argparse.ArgumentParser:
     add_index_argument(shared)
     shared.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
+    layers = argparse.ArgumentParser(add_help=False)
+    layers.add_argument(
+        "--vocabulary",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="LAYER",
+        help="an imported vocabulary whose synonyms are read as well (repeatable)",
+    )
+
     parser = argparse.ArgumentParser(prog="prelim-index", description="Make and look after an index of past cases.")
     commands = parser.add_subparsers(dest="command", required=True)
-    building = commands.add_parser("build", parents=[shared], help="index a manifest (resumable)")
+    building = commands.add_parser("build", parents=[shared, layers], help="index a manifest (resumable)")
     building.add_argument("manifest", type=Path, help="JSONL manifest, one study a line (README, Your own cases)")
     building.add_argument("--workers", type=count, help="decoder processes (default: one for each core)")
     building.add_argument("--remove-absent", action="store_true", help="take out cases the manifest no longer has")
@@ -52,13 +68,15 @@ def _parser() -> argparse.ArgumentParser:
     building.add_argument("--strict", action="store_true", help="exit with 3 when rows were quarantined")
     building.add_argument("--batch", type=count, default=BATCH_IMAGES, metavar="N", help="images made durable together")
     building.add_argument("--note", default="", help="kept with the snapshot")
-    commands.add_parser("describe", parents=[shared], help="what the index holds")
+    commands.add_parser("reread", parents=[shared, layers], help="read reports again, without their images (resumable)")
+    commands.add_parser("describe", parents=[shared, layers], help="what the index holds")
     commands.add_parser("verify", parents=[shared], help="check every byte")
     erasing = commands.add_parser("erase", parents=[shared], help="remove every byte of cases, for good")
     erasing.add_argument("cases", nargs="+", type=CaseId, metavar="CASE")
     rolling = commands.add_parser("rollback", parents=[shared], help="serve an earlier snapshot again")
     rolling.add_argument("snapshot", type=SnapshotId)
     commands.add_parser("pseudonym", help="salted patient keys for ids on standard input, one a line")
+    add_vocabulary_arguments(commands.add_parser("vocabulary", help="import a vocabulary's synonyms; look at them"))
     return parser
 
 
@@ -74,6 +92,10 @@ def _run(options: argparse.Namespace) -> int:
     match options.command:
         case "build":
             return _build(options, console, said)
+        case "reread":
+            return _reread(options, console, said)
+        case "vocabulary":
+            return run_vocabulary(options, console, said)
         case "describe":
             return _describe(options, said)
         case "verify":
@@ -92,6 +114,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
     began = time.monotonic()
+    reader = extractor(options.vocabulary)
     rows = count_rows(options.manifest)
     quarantine: Path = options.quarantine or options.manifest.with_suffix(".quarantine.jsonl")
     if quarantine.resolve() == options.manifest.resolve() or not quarantine.parent.is_dir():
@@ -119,6 +142,7 @@ def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
                 index.store,
                 index.encoder,
                 reading,
+                reader,
                 known=known,
                 absent="remove" if options.remove_absent else "keep",
                 batch_images=options.batch,
@@ -127,10 +151,13 @@ def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
             )
             keep_summary(index)
             current, dimension = index.store.current(), index.encoder.dimension
+            otherwise = sum(by != reader.identity for by in index.store.extractors().values())
     quarantine.write_text("".join(row.model_dump_json() + "\n" for row in refused), encoding="utf-8")
     _report(said, options, report.model_copy(update={"seconds": time.monotonic() - began}), quarantine)
     if current and dimension < sum(COMPONENTS) and current.images > 4 * dimension:
         console.print("the encoder was fitted on few images; build into a new folder to fit it on these")
+    if otherwise:
+        console.print(f"{otherwise} reports were read by another extractor: run prelim-index reread")
     return 3 if options.strict and refused else 0
 
 
@@ -149,6 +176,28 @@ def _report(said: Console, options: argparse.Namespace, report: BuildReport, qua
         said.print(f"quarantined rows with their reasons: {quarantine} ({reasons})", markup=False)
 
 
+def _reread(options: argparse.Namespace, console: Console, said: Console) -> int:
+    reader = extractor(options.vocabulary)
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
+    with (
+        rereading(options.index) as index,
+        Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress,
+    ):
+        current = index.store.current()
+        task = progress.add_task("reading", total=current.cases if current else 0)
+        report = reread(
+            index.store, reader, note="reports read again", on_case=lambda n: progress.update(task, advance=n)
+        )
+        keep_summary(index)
+    if options.json:
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
+        return 0
+    resumed = f" + {report.resumed} by an earlier run" if report.resumed else ""
+    said.print(f"{report.cases} cases = read {report.read}{resumed} + unchanged {report.unchanged}")
+    said.print(f"by {report.extractor} in {report.seconds:.1f} s; snapshot {report.snapshot}", markup=False)
+    return 0
+
+
 def _describe(options: argparse.Namespace, said: Console) -> int:
     try:
         index = open_index(options.index)
@@ -156,11 +205,18 @@ def _describe(options: argparse.Namespace, said: Console) -> int:
         index = open_index(options.index, "repair")
     with closing(index):
         snapshots, current, staged = index.store.snapshots(), index.store.current(), len(index.store.staged())
+        read_by = Counter(by or "" for by in index.store.extractors().values())
+    installed = extractor(options.vocabulary).identity
     if options.json:
         facts: dict[str, Any] = {
             "current": current and current.snapshot_id,
             "staged": staged,
             "snapshots": [snapshot.model_dump() for snapshot in snapshots],
+            "concepts": {
+                "installed": installed,
+                "read": {by: cases for by, cases in sorted(read_by.items()) if by},
+                "unread": read_by[""],
+            },
         }
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
         return 0
@@ -172,7 +228,11 @@ def _describe(options: argparse.Namespace, said: Console) -> int:
         row = (snapshot.snapshot_id + mark, str(snapshot.cases), str(snapshot.images), snapshot.created, snapshot.note)
         table.add_row(*map(plain, row))
     said.print(table)
-    said.print("* answers searches" + (f"; {staged} cases are staged by an unfinished build" if staged else ""))
+    said.print("* answers searches" + (f"; {staged} cases are staged by an unfinished build or reread" if staged else ""))
+    for by, cases in sorted(read_by.items()):
+        said.print(f"concepts: {cases} cases read by {by}" if by else f"concepts: {cases} cases not read", markup=False)
+    if set(read_by) - {installed}:
+        said.print(f"{installed} is installed: run prelim-index reread, with its --vocabulary if any", markup=False)
     return 0
 
 

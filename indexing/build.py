@@ -1,9 +1,12 @@
-"""A manifest to a published snapshot: read, encode, stage, publish.
+"""A manifest to a published snapshot: read images and reports, encode, stage, publish.
 
 The order of work makes every interruption harmless. A batch is staged (durable, invisible) before the next is read;
 a build that is started again finds what is staged, skips it, and never encodes an acknowledged image twice. Readers
 see the snapshot before or the snapshot after. Rows that cannot be indexed are quarantined with a reason, and the
 counts reconcile: read = indexed + unchanged + quarantined.
+
+What is in a report is read when its case is staged. A case that an earlier extractor has read is unchanged here:
+`indexing.reread` reads its report again without its images.
 """
 
 import time
@@ -19,6 +22,7 @@ import numpy as np
 from indexing.manifest import ManifestStudy, Quarantined, read_manifest
 from retrieval.encoders.encoder import Encoder
 from retrieval.errors import InvalidManifest, PrelimError
+from retrieval.extraction.extractor import Extractor
 from retrieval.gate import refuse_for_index
 from retrieval.pixels.read import digest
 from retrieval.pixels.sandbox import Readers, Reading
@@ -82,6 +86,7 @@ def build(
     store: Store,
     encoder: Encoder,
     readers: Readers,
+    extractor: Extractor,
     *,
     known: Mapping[str, Reading] | None = None,
     absent: Literal["keep", "remove"] = "keep",
@@ -118,9 +123,9 @@ def build(
         batch.append((wanted, [r for r in outcome if isinstance(r, Reading)]))
         waits += len(outcome)
         if waits >= batch_images:
-            _stage(store, encoder, batch, tally, on_row)
+            _stage(store, encoder, extractor, batch, tally, on_row)
             waits = 0
-    _stage(store, encoder, batch, tally, on_row)
+    _stage(store, encoder, extractor, batch, tally, on_row)
 
     if absent == "remove" and not tally.read:
         raise InvalidManifest("the manifest has no rows", fix="erase cases by name, or delete the index folder")
@@ -161,7 +166,10 @@ def _rows_to_encode(manifest: Path, store: Store, tally: _Tally, on_row: Callabl
         wanted = refused
         content = None if wanted.digests is None else wanted.study.content(wanted.digests)
         if content is not None and staged.get(wanted.study.case_id) == content:
-            tally.resumed += 1
+            if visible.get(wanted.study.case_id) == content:
+                tally.unchanged += 1  # an unfinished `reread` staged it: only its concepts are new
+            else:
+                tally.resumed += 1
             tally.done.add(wanted.study.case_id)
             on_row(1)
         elif content is not None and wanted.study.case_id not in staged and visible[wanted.study.case_id] == content:
@@ -231,6 +239,7 @@ def _study_uids(study: ManifestStudy, images: Sequence[Reading | PrelimError]) -
 def _stage(
     store: Store,
     encoder: Encoder,
+    extractor: Extractor,
     batch: list[tuple[_Wanted, list[Reading]]],
     tally: _Tally,
     on_row: Callable[[int], None],
@@ -241,7 +250,7 @@ def _stage(
     vectors = encoder.finish(encoder.run(np.stack([image.prepared for _, images in batch for image in images])))
     entries, first = [], 0
     for wanted, images in batch:
-        entries.append(Entry(_case(wanted, images), vectors[first : first + len(images)]))
+        entries.append(Entry(_case(wanted, images, extractor), vectors[first : first + len(images)]))
         first += len(images)
     store.stage(entries)
     tally.encoded += len(batch)
@@ -251,7 +260,7 @@ def _stage(
     batch.clear()
 
 
-def _case(wanted: _Wanted, images: list[Reading]) -> Case:
+def _case(wanted: _Wanted, images: list[Reading], extractor: Extractor) -> Case:
     study, row = wanted.study, wanted.study.row
     return Case(
         case_id=study.case_id,
@@ -269,4 +278,5 @@ def _case(wanted: _Wanted, images: list[Reading]) -> Case:
         licence=row.licence,
         attribution=row.attribution,
         content=study.content([image.digest for image in images]),
+        concepts=extractor.read_report(study.report),
     )

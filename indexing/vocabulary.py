@@ -63,7 +63,9 @@ def run_vocabulary(options: argparse.Namespace, console: Console, said: Console)
     """Run one of the two; progress goes to `console`, the answer to `said`."""
     if options.vocabulary_command == "import":
         columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn()]
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
+        with Progress(
+            *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True
+        ) as progress:
             task = progress.add_task(f"importing {options.vocabulary}", total=None)
 
             def on_progress(done: int, total: int) -> None:

@@ -1,21 +1,65 @@
-"""Which parts a build is made of: the only place in `indexing` that names concrete classes."""
+"""Which parts a build and a rereading are made of: the only place in `indexing` that names concrete classes."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from indexing.fit import fit
 from retrieval.encoders.descriptor import DescriptorEncoder
-from retrieval.index import Index, keep_fitted, read_fitted, shelf_at
+from retrieval.extraction.extractor import Extractor
+from retrieval.extraction.tokens import fold_phrase
+from retrieval.index import Index, keep_fitted, open_index, read_fitted, shelf_at
 from retrieval.look import look
+from retrieval.mentions import ConceptId
+from retrieval.ontology.ontology import load
 from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.stores.segmented import SegmentedStore
+from retrieval.vocabularies.layer import OpenLayer
+from retrieval.vocabularies.synonyms import synonyms_for
 
 
 def readers(workers: int | None = None) -> Readers:
     """Decoder processes that prepare images for the embedded encoder; one for each core unless said otherwise."""
     return Readers(DescriptorEncoder.prepare, workers=workers or os.cpu_count() or 1)
+
+
+def extractor(layers: Sequence[Path] = ()) -> Extractor:
+    """What reads reports: the embedded ontology, with the further synonyms of imported vocabularies.
+
+    Raises InvalidVocabulary for a file that is no layer.
+    """
+    return _with_layers(layers) if layers else _embedded()
+
+
+@cache
+def _embedded() -> Extractor:
+    """Made once a process: reading the ontology takes half a second."""
+    return Extractor(load())
+
+
+def _with_layers(layers: Sequence[Path]) -> Extractor:
+    meanings: dict[tuple[str, ...], set[ConceptId]] = {}
+    extra: list[tuple[ConceptId, str]] = []
+    for path in layers:
+        with closing(OpenLayer(path)) as layer:
+            extra += [(added.concept, added.phrase) for added in synonyms_for(load(), layer).phrases]
+    # Within a layer no phrase has two concepts; between two of them it may, and then nobody knows which is meant.
+    for concept, phrase in extra:
+        meanings.setdefault(fold_phrase(phrase), set()).add(concept)
+    return Extractor(
+        load(), [(concept, phrase) for concept, phrase in extra if len(meanings[fold_phrase(phrase)]) == 1]
+    )
+
+
+@contextmanager
+def rereading(location: str) -> Iterator[Index]:
+    """Open an index as its only writer, at its newest snapshot, without fitting anything. Raises StoreBusy, NoIndex."""
+    with closing(open_index(location)) as index:
+        index.shelf.lock()
+        index.store.refresh()  # a writer may have published between opening and locking
+        yield index
 
 
 @contextmanager

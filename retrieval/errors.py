@@ -14,6 +14,7 @@ Catch by what the caller can do about it, not by which library failed:
     │   ├── InvalidLocation       an index location that is neither a folder nor a server's URL with a name
     │   ├── NoIndex               there is no index at that location
     │   ├── EncoderMismatch       the index was built with another encoder
+    │   ├── UnfinishedBuild       staged cases of a build that was interrupted stand in the way
     │   ├── UnknownCase           no such case in the index
     │   ├── UnknownSnapshot       no such snapshot is retained
     │   └── NotScorable           what was handed in has no figure; never scored as zero
@@ -117,6 +118,12 @@ class EncoderMismatch(RequestError):
     """Vectors of two encoders cannot be compared; names both identities."""
 
     code = "ENCODER_MISMATCH"
+
+
+class UnfinishedBuild(RequestError):
+    """A build was interrupted and its staged cases would be published with what was asked for."""
+
+    code = "UNFINISHED_BUILD"
 
 
 class UnknownCase(RequestError):

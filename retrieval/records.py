@@ -228,7 +228,7 @@ class Case(Record):
     attribution: str = ""
     """Whom to credit; empty when the licence asks for none."""
     content: str
-    """SHA-256 over the manifest row and image files: equal content is never encoded twice. Says nothing of `concepts`."""
+    """SHA-256 over the manifest row and image files: equal content is never encoded twice, whatever read it."""
     concepts: ReadConcepts | None = None
     """What the report says; None when nothing has read it."""
 

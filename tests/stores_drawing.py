@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from retrieval.mentions import ConceptId, ConceptMention, ExtractorIdentity, ReadConcepts
 from retrieval.records import Case, CaseId, CaseImage, EncoderIdentity, ImageDigest, PatientKey, Report, StudyUid
 from retrieval.stores.memory import MemoryStore
 from retrieval.stores.store import Entry, Snapshot, Store
 
 ENCODER = EncoderIdentity("drawn-1")
+EXTRACTOR = ExtractorIdentity("drawn-rules-1")
 DIMENSION = 8
 
 
@@ -32,7 +34,15 @@ def case(number: int, *, views: Sequence[str] = ("PA",), patient: int | None = N
         source="drawn",
         licence="CC0-1.0",
         content=digest(f"{name}/{version}/content"),
+        concepts=concepts(number, version) if number % 2 else None,
     )
+
+
+def concepts(number: int, version: int = 0, extractor: ExtractorIdentity = EXTRACTOR) -> ReadConcepts:
+    """What the report of a drawn case says; only odd cases are read, so that every store has both kinds."""
+    mention = ConceptMention(concept=ConceptId("PRELIM:0001"), certainty="absent", start=3, end=9, side="left")
+    sentence = f"Standing alone, case {number:05d}, version {version}: no acute findings."
+    return ReadConcepts(extractor=extractor, mentions=(mention,), standalone=(sentence,))
 
 
 def exact_rows(seed: int, count: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from evaluation.drawings import draw as drawn
 from evaluation.drawings import write_studies
 from indexing.build import BuildReport, build
 from indexing.manifest import Quarantined
-from indexing.wiring import readers, writing
+from indexing.wiring import extractor, readers, writing
 from retrieval.encoders.descriptor import features
 from retrieval.encoders.encoder import encode
 from retrieval.errors import InvalidManifest
@@ -39,7 +39,7 @@ def reading() -> Any:
 
 def built(index: Path, manifest: Path, reading: Readers, **options: Any) -> tuple[BuildReport, list[Quarantined]]:
     with writing(str(index), manifest, workers=2) as (opened, known):
-        return build(manifest, opened.store, opened.encoder, reading, known=known, **options)
+        return build(manifest, opened.store, opened.encoder, reading, extractor(), known=known, **options)
 
 
 def rows_of(manifest: Path) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ def test_what_an_unfinished_build_of_another_manifest_staged_is_not_published(tm
         store = opened.store
         original, calls = store.publish, []
         store.publish = lambda **options: calls.append(options)  # type: ignore[assignment, method-assign, return-value]
-        build(manifest, store, opened.encoder, reading, known=known)
+        build(manifest, store, opened.encoder, reading, extractor(), known=known)
         assert calls
         assert len(store.staged()) == 20
         store.publish = original  # type: ignore[method-assign]

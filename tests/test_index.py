@@ -14,7 +14,7 @@ from generation.summary import IndexSummary, keep_summary, summary_of
 from indexing.__main__ import main as prelim_index
 from indexing.build import build
 from indexing.fit import fit
-from indexing.wiring import writing
+from indexing.wiring import extractor, writing
 from retrieval.encoders.descriptor import DescriptorEncoder, features
 from retrieval.errors import EncoderMismatch, InvalidLocation, NoIndex, StoreCorrupt, StoreUnavailable
 from retrieval.gate import Gate
@@ -274,7 +274,7 @@ def test_the_main_job_runs_on_qdrant_and_drafts_the_same(collection: Path, tmp_p
             keep_fitted(shelf, fitted.encoder, fitted.scope)
             store = SegmentedStore(shelf, fitted.encoder.identity, fitted.encoder.dimension)
             with closing(Index(shelf, store, fitted.encoder, fitted.scope)) as opened:
-                report, _ = build(manifest, store, fitted.encoder, readers, known=fitted.known)
+                report, _ = build(manifest, store, fitted.encoder, readers, extractor(), known=fitted.known)
                 keep_summary(opened)
                 assert report.indexed == 24
                 assert opened.verify() == []

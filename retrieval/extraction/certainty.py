@@ -22,9 +22,10 @@ _VERDICT: Final[dict[str, Verdict]] = {
     "open_after": "uncertain",
     "open_before": "uncertain",
     "elsewhere_after": "elsewhere",
+    "elsewhere_before": "elsewhere",
 }
 _FORWARD: Final[frozenset[str]] = frozenset({"deny_after", "deny_new", "open_next", "open_after", "elsewhere_after"})
-_BACKWARD: Final[frozenset[str]] = frozenset({"deny_before", "open_before"})
+_BACKWARD: Final[frozenset[str]] = frozenset({"deny_before", "open_before", "elsewhere_before"})
 _VERBS: Final = word_set("is are was were has have had there show shows demonstrate demonstrates appear appears")
 _STOPS: Final = frozenset((";", "."))
 _MAX_BACK: Final = 20
@@ -123,7 +124,9 @@ def _restarted(words: Sequence[str], begin: int, until: int, cues: Sequence[CueA
             return True
         if "," in rest:
             rest = rest[: rest.index(",")]
-        verbs = [after + n for n, word in enumerate(rest) if word in _VERBS]
+        verbs = [
+            after + n for n, word in enumerate(rest) if word in _VERBS or (word == "suggest" and rest[n - 1] != "to")
+        ]
         if verbs and "or" not in rest and not any(c.first <= verbs[0] <= c.last for c in cues if c.cue in _BACKWARD):
             return True
     return False

@@ -19,12 +19,13 @@ Cue = Literal[
     "open_before",
     "open_both",
     "elsewhere_after",
+    "elsewhere_before",
     "end",
     "normal",
     "idle",
 ]
 """`*_after` reaches forward, `*_before` back; `open_next` only to the next finding; `open_both` to the nearest on each
-side; `deny_new` denies only that something is new; `elsewhere_after` opens what is no statement about this image; `end`
+side; `deny_new` denies only that something is new; `elsewhere_*` marks what is no statement about this image; `end`
 ends every reach; `normal` is a predicate of structures; `idle` does nothing."""
 
 
@@ -110,6 +111,11 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         of, patient with, in patients with, risk of, at risk for, signs or symptoms of, symptoms of, clinical
         symptoms of, clinical signs of, clinical evidence of
     """),
+    "elsewhere_before": [
+        *(f"may not be {seen}" for seen in _SEEN),
+        *(f"might not be {seen}" for seen in _SEEN),
+        *(f"is better {seen}" for seen in _SEEN),
+    ],
     "end": _lines("""
         but, however, although, though, except, except for, aside from, other than, apart from, besides, whereas,
         while, which, with, nevertheless, otherwise, yet, with the exception of, despite, notwithstanding, in
@@ -137,10 +143,10 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         comparison, no comparisons, no priors, no prior, no prior studies, no previous, otherwise normal, otherwise
         unremarkable, otherwise clear, otherwise intact, otherwise within normal limits, near normal, upper limits
         of normal, upper limit of normal, upper normal limits, upper normal, high normal, top normal, top limits of
-        normal, limits of normal, borderline normal, not normal, no need, not necessarily, no further evaluation, if
-        any, not previously seen, not previously, not previously identified, not previously noted, not seen
-        previously, was not present, not present previously, not present on the prior, not seen on prior, not seen
-        on the prior, not definitely new, normal variant
+        normal, limits of normal, borderline normal, not normal, age indeterminate, no need, not necessarily, no
+        further evaluation, if any, not previously seen, not previously, not previously identified, not previously
+        noted, not seen previously, was not present, not present previously, not present on the prior, not seen on
+        prior, not seen on the prior, not definitely new, normal variant
     """),
 }
 

@@ -51,9 +51,10 @@ class Extractor:
         further = sorted(set(extra))
         phrases: list[tuple[str, str]] = [(p, c.id) for c in ontology.written for p in (c.name, *c.synonyms)]
         phrases += [(phrase, REFUSED + c.id) for c in ontology.written for phrase in c.not_phrases]
-        phrases += [(phrase, cue) for cue, listed in CUES.items() for phrase in listed]
         phrases += [(phrase, concept) for concept, phrase in further]
         self._phrases = Trie(phrases)
+        # Apart, so that a long name of a change ("have cleared in the interval") does not hide the denial in it.
+        self._cues = Trie((phrase, cue) for cue, listed in CUES.items() for phrase in listed)
         self._gaps = GapPatterns((words, c.id) for c in ontology.written for words in c.gap_synonyms)
         self._concepts = {c.id: c for c in ontology.written}
         self._normals = normals_by_structure(ontology)
@@ -96,9 +97,10 @@ class Extractor:
             return []
         named = [(p, self._concepts[ConceptId(p.target)]) for p in phrases if p.target in self._concepts]
         lesser = [(p, c) for p, c in named if c.kind not in SPEAKING]
-        ends = clause_ends(words, phrases)
+        signs = self._cues.find(words)
+        ends = clause_ends(words, signs)
         free = {i for i, word in enumerate(words) if word in FREE} | {i for p, _ in lesser for i in tokens_of(p)}
-        barriers = sorted({*ends, *(i for p in phrases if p.target == "normal" for i in tokens_of(p))})
+        barriers = sorted({*ends, *(i for p in signs if p.target == "normal" for i in tokens_of(p))})
         matches = [Match(c, tuple(tokens_of(p))) for p, c in named if c.kind in SPEAKING]
         matches += [
             Match(self._concepts[ConceptId(g.target)], g.tokens) for g in self._gaps.find(words, free, barriers)
@@ -106,7 +108,7 @@ class Extractor:
         # 2. Of overlapping matches the more specific one stays; normal statements are put together.
         matches = resolve(matches, phrases)
         taken = {i for m in matches for i in m.tokens}
-        cues = cues_among(words, phrases, matches)
+        cues = cues_among(words, signs, matches)
         if any(c.cue == "normal" for c in cues):
             matches += normal_statements(words, places_among(lesser, taken), cues, ends, matches, self._normals)
         if not matches:

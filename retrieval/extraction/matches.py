@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 from retrieval.extraction.certainty import CueAt, Span
-from retrieval.extraction.cues import CUES, Cue
+from retrieval.extraction.cues import Cue
 from retrieval.extraction.patterns import Phrase
 from retrieval.mentions import ConceptId
 from retrieval.ontology.concept import Concept
@@ -42,10 +42,10 @@ def tokens_of(phrase: Phrase) -> range:
     return range(phrase.first, phrase.last + 1)
 
 
-def clause_ends(words: Sequence[str], phrases: Sequence[Phrase]) -> list[int]:
+def clause_ends(words: Sequence[str], signs: Sequence[Phrase]) -> list[int]:
     """Tokens at which a clause ends, sorted."""
     return sorted(
-        {*(i for i, w in enumerate(words) if w in (";", ".")), *(p.first for p in phrases if p.target == "end")}
+        {*(i for i, w in enumerate(words) if w in (";", ".")), *(p.first for p in signs if p.target == "end")}
     )
 
 
@@ -73,7 +73,7 @@ def resolve(matches: Sequence[Match], phrases: Sequence[Phrase]) -> list[Match]:
     return single
 
 
-def cues_among(words: Sequence[str], phrases: Sequence[Phrase], matches: Sequence[Match]) -> list[CueAt]:
+def cues_among(words: Sequence[str], signs: Sequence[Phrase], matches: Sequence[Match]) -> list[CueAt]:
     """The cues in order, less those whose words are all part of a match.
 
     A longer cue takes the place of those that begin within it ("not well seen"); a normal phrase that opens with a
@@ -84,8 +84,8 @@ def cues_among(words: Sequence[str], phrases: Sequence[Phrase], matches: Sequenc
     opening = {m.tokens[0] for m in matches if m.concept.kind == "normal"}
     found: list[CueAt] = []
     busy = -1
-    for p in phrases:
-        if p.target not in CUES or p.first <= busy:
+    for p in signs:
+        if p.first <= busy:
             continue
         if p.last > p.first:
             busy = p.last
@@ -128,7 +128,8 @@ def normal_statements(
             continue  # "not normal", "otherwise normal"
         begin = max([0, *(e + 1 for e in ends if e < predicate.first)])
         end = min([len(words), *(e for e in ends if e > predicate.last)])
-        others = [c.first for c in predicates if c is not predicate] + [m.tokens[-1] for m in matches]
+        others = [c.first for c in predicates if c is not predicate]
+        others += [m.tokens[-1] for m in matches if m.tokens[0] != predicate.first or m.concept.kind != "normal"]
         left = max([begin, *(o + 1 for o in others if o < predicate.first)])
         subjects = [(p, c) for p, c in places if left <= p.first and p.last < predicate.first and p.first not in used]
         if not subjects:

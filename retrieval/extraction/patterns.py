@@ -89,7 +89,7 @@ class GapPatterns:
 
     def __init__(self, patterns: Iterable[tuple[Sequence[str], str]]) -> None:
         """Take (words, target); a word may be a choice ("enlarged|large") and end in * for any ending."""
-        self._patterns: list[tuple[tuple[int, ...], str]] = []
+        numbered: list[tuple[tuple[int, ...], str]] = []
         self._exact: dict[str, list[int]] = defaultdict(list)
         self._prefixes: dict[str, list[tuple[str, int]]] = defaultdict(list)
         elements: dict[str, int] = {}
@@ -102,10 +102,12 @@ class GapPatterns:
                     self._enter(word, elements[word])
                 numbers.append(elements[word])
                 uses[elements[word]] += 1
-            self._patterns.append((tuple(numbers), target))
-        self._by_anchor: dict[int, list[int]] = defaultdict(list)
-        for number, (needed, _) in enumerate(self._patterns):
-            self._by_anchor[min(needed, key=lambda e: (uses[e], e))].append(number)
+            numbered.append((tuple(numbers), target))
+        # By its rarest word; beside each, the other words that have to be near.
+        self._by_anchor: dict[int, list[tuple[tuple[int, ...], str]]] = defaultdict(list)
+        for needed, target in numbered:
+            anchor = min(needed, key=lambda e: (uses[e], e))
+            self._by_anchor[anchor].append((tuple(e for e in needed if e != anchor), target))
         self._memo: dict[str, tuple[int, ...]] = {}
 
     def _enter(self, choice: str, element: int) -> None:
@@ -117,12 +119,10 @@ class GapPatterns:
                 self._exact[fold(option)].append(element)
 
     def _elements(self, word: str) -> tuple[int, ...]:
-        known = self._memo.get(word)
-        if known is None:
-            by_prefix = [e for stem, e in self._prefixes.get(word[:3], ()) if word.startswith(stem)]
-            known = tuple(dict.fromkeys([*self._exact.get(word, ()), *by_prefix]))
-            if len(self._memo) < 50_000:
-                self._memo[word] = known
+        by_prefix = [e for stem, e in self._prefixes.get(word[:3], ()) if word.startswith(stem)]
+        known = tuple(dict.fromkeys([*self._exact.get(word, ()), *by_prefix]))
+        if len(self._memo) < 50_000:
+            self._memo[word] = known
         return known
 
     def find(self, words: Sequence[str], free: Collection[int], barriers: Sequence[int]) -> list[GapMatch]:
@@ -131,19 +131,25 @@ class GapPatterns:
         `free` are tokens that do not count as gap; `barriers` are sorted tokens that no gap may contain.
         """
         places: dict[int, list[int]] = {}
+        memo = self._memo
         for i, word in enumerate(words):
-            for element in self._elements(word):
+            elements = memo.get(word)
+            if elements is None:
+                elements = self._elements(word)
+            for element in elements:
                 places.setdefault(element, []).append(i)
         found: list[GapMatch] = []
         for anchor, where in places.items():
-            for number in self._by_anchor.get(anchor, ()):
-                needed, target = self._patterns[number]
-                if not all(element in places for element in needed):
-                    continue
-                for at in where:
-                    tokens = _closest(at, [places[e] for e in needed if e != anchor], free, barriers)
-                    if tokens is not None:
-                        found.append(GapMatch(target, tokens))
+            for others, target in self._by_anchor.get(anchor, ()):
+                for element in others:
+                    if element not in places:
+                        break
+                else:
+                    near = [places[element] for element in others]
+                    for at in where:
+                        tokens = _closest(at, near, free, barriers)
+                        if tokens is not None:
+                            found.append(GapMatch(target, tokens))
         return found
 
 

@@ -310,8 +310,8 @@ def _words(text: str) -> frozenset[str]:
 
 BARE: Final = _words(
     """
-    a an and at the of in on is are was were be been to with for or its this these there that both each all as by
-    from heart cardiac size sizes shape silhouette silhouettes mediastinum mediastinal cardiomediastinal
+    a an and at the of in on is are was were be been has have to with for or its this these there that both each
+    all as by from heart cardiac size sizes shape silhouette silhouettes mediastinum mediastinal cardiomediastinal
     cardiomediastinum cardiopulmonary contour contours hilum hila hilar pulmonary venous vein vasculature
     vascularity vascular vessels lung lungs volume volumes aeration inspiration expansion left right bilateral
     upper lower middle mid basilar basal lobe lobes base bases zone zones apex apices apical pleural pleura space
@@ -321,9 +321,9 @@ BARE: Final = _words(
     findings finding position positions positioning location interstitial markings parenchyma parenchymal
     cardiothoracic ratio outline border borders configuration joint joints rib ribs clavicle shoulder shoulders
     region area areas remainder remaining rest overall visualized visible central main great other side sided
-    otherwise lines tubes support supporting monitoring apparatus device devices hardware show shows
-    demonstrate demonstrates seen noted evident again also change changes degree amount extent respect hemithorax
-    wall regional bronchovascular image images portable two one level limits field fields air pattern alignment
+    otherwise lines tubes support supporting monitoring apparatus device devices hardware show shows demonstrate
+    demonstrates seen noted evident again also change changes degree amount extent respect hemithorax wall
+    regional bronchovascular image images portable two one level limits field fields air pattern alignment
     technique time condition disease process abnormality angle angles costophrenic portion portions imaged unit
     pressure effort patient patient's s x xx xxx xxxx given technical factors differences considering course
     """

@@ -193,8 +193,8 @@ _CONTINUES: Final = re.compile(
 )
 # What mending can leave behind when it went wrong: such a sentence is left out.
 _DANGLING: Final = re.compile(
-    r"(?:\b(?:in|of|to|and|with|from|the|an?|is|are|was|were|be|has|have|been|than|by|which|that|as|on|at|or|no|not|without|"
-    r"for|appears?|seems?|remains?|since|when|but|show|shows|demonstrates?|consistent|compatible|likely|due|represents?|"
+    r"(?:\b(?:in|of|to|and|with|from|the|an?|is|are|was|were|be|has|have|been|than|by|which|that|as|on|at|or|no|not|"
+    r"without|for|appears?|seems?|remains?|since|when|but|show|shows|demonstrates?|consistent|compatible|likely|due|represents?|"
     r"minimal|mild|slight|slightly|mildly|more|less|versus|may|might|could|can|would|should|does|do|did)|[-/])\W*$",
     re.I,
 )
@@ -206,7 +206,8 @@ _BAD_START: Final = re.compile(
 )
 _BROKEN: Final = re.compile(
     r"\b(?:is|are|has|have|of|the|an?|in|with|and|to|been|was|were)\s+(?:of|is|are|has|have|and|been|,|;|was|were)(?:\s|$)|"
-    r"\(\s*\)|\b(?:of|the|an?|in|with|and|to)[,;]|\bthere\s+(?!is|are|was|were|may|appears?|does|do|remains?)\w+|\b(?:not|may|to|could|does)\s+(?:is|are)\b",
+    r"\(\s*\)|\b(?:of|the|an?|in|with|and|to)[,;]|\bthere\s+(?!is|are|was|were|may|appears?|does|do|remains?)\w+|"
+    r"\b(?:not|may|to|could|does)\s+(?:is|are)\b",
     re.I,
 )
 _PLAIN_WORD: Final = re.compile(r"[a-z']+")
@@ -236,7 +237,7 @@ def read_standalone(text: str) -> Standalone:
     kept = rewritten = dropped = 0
     leaning, plain = False, _CUE_WORDS.isdisjoint(_LOWER_WORD.findall(text.lower()))
     for start, end in sentence_spans(text):
-        sentence = _BLANKS.sub(" ", text[start:end])
+        sentence = " ".join(text[start:end].split())
         if plain or (not _cues(sentence) and not _NO_PRIOR.match(sentence)):
             # "This is ..." after a sentence left out would speak of something else.
             if leaning and _LEANING.match(sentence):

@@ -33,6 +33,7 @@ CREATE TABLE images (
     row INTEGER NOT NULL, PRIMARY KEY (ordinal, image)
 ) WITHOUT ROWID;
 """
+INSERT = "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?)"
 INDEXES = """
 CREATE UNIQUE INDEX by_case ON cases (case_id);
 CREATE INDEX by_patient ON cases (patient_key);
@@ -59,7 +60,7 @@ class CaseTableWriter:
         """One case and, per image, its view group and its row in that group's vectors."""
         with _writing():
             self._connection.execute(
-                "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?)",
+                INSERT,
                 (ordinal, case.case_id, case.patient_key, case.study_instance_uid, case.content,
                  case.extractor, case.model_dump_json(exclude_none=True)),
             )  # fmt: skip

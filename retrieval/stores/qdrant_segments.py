@@ -295,8 +295,8 @@ class QdrantSegment:
             return self._client.count(self._collection, count_filter=chosen, exact=True).count
 
     def entries(self, ordinals: Ordinals) -> Iterator[Entry]:
-        wanted, record, rows = set(ordinals.tolist()), "", []
         # Few are asked for by name; for many, reading everything is less than sending their list with every page.
+        wanted, record, rows = set(ordinals.tolist()), "", []
         must = _is("ordinal", ordinals.tolist()) if len(wanted) <= 8 * POINTS_AT_ONCE else None
         with _answering(f"collection {self._collection!r}"):
             for _, payload, row in _scroll(self._client, self._collection, must, True, with_vectors=True):
@@ -340,8 +340,7 @@ def _answering(what: str) -> Iterator[None]:
         if full or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise StoreFull(f"Qdrant has no room for {what}", fix="make room, then call again") from error
         raise StoreUnavailable(f"Qdrant did not answer for {what}", fix="check the server and its address") from error
-    except ValueError as error:
-        # Local mode's way of saying 404.
+    except ValueError as error:  # local mode's way of saying 404
         raise StoreUnavailable(f"Qdrant has nothing for {what}", fix="refresh the store") from error
 
 
@@ -375,8 +374,7 @@ def _payload(case: Case, ordinal: int, image: int) -> dict[str, Any]:
         "group": view_group(case.images[image].view), "ordinal": ordinal, "image": image, "case": case.case_id,
         "patient": case.patient_key, "study": case.study_instance_uid, "digest": case.images[image].digest,
     }  # fmt: skip
-    if image == 0:
-        # The rest of the case once, on its first row.
+    if image == 0:  # the rest of the case once, on its first row
         record = case.model_dump_json(exclude_none=True)
         payload |= {"content": case.content, "extractor": case.extractor, "record": record}
     return payload

@@ -61,9 +61,7 @@ class Store(Protocol):
     def staged(self) -> Mapping[CaseId, str]:
         """Case id to `Case.content` for every case staged and not yet published."""
 
-    def extractors(
-        self, among: Literal["visible", "staged"] = "visible"
-    ) -> Mapping[CaseId, ExtractorIdentity | None]:
+    def extractors(self, among: Literal["visible", "staged"] = "visible") -> Mapping[CaseId, ExtractorIdentity | None]:
         """What read the report of each case; None where nothing has. Parses no record: this is for counting.
 
         In the order of storage, in which `entries` is fastest.
