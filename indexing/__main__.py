@@ -228,7 +228,7 @@ def _describe(options: argparse.Namespace, said: Console) -> int:
         row = (snapshot.snapshot_id + mark, str(snapshot.cases), str(snapshot.images), snapshot.created, snapshot.note)
         table.add_row(*map(plain, row))
     said.print(table)
-    said.print("* answers searches" + (f"; {staged} cases are staged by an unfinished build or reread" if staged else ""))
+    said.print("* answers searches" + (f"; {staged} cases are staged by an unfinished run" if staged else ""))
     for by, cases in sorted(read_by.items()):
         said.print(f"concepts: {cases} cases read by {by}" if by else f"concepts: {cases} cases not read", markup=False)
     if set(read_by) - {installed}:

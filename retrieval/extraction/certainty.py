@@ -73,7 +73,7 @@ def judge(
             for i in _both(c, spans, stops):
                 if verdicts[i] == "present":
                     verdicts[i] = "uncertain"
-    _alternatives(words, spans, verdicts)
+    _alternatives(words, spans, cues, verdicts)
     return verdicts
 
 
@@ -106,6 +106,8 @@ def _forward(
                 continue
         if c.cue in ("open_next", "open_after") and _denied_already(words, c, spans, cues[:at], stops):
             continue  # "no opacity to suggest pneumonia" denies the pneumonia
+        if c.cue in ("open_next", "open_after") and _elsewhere_already(words, c, spans, cues[:at], stops):
+            return "elsewhere"
         return _VERDICT[c.cue]
     return None
 
@@ -145,13 +147,25 @@ def _denied_already(
     return False
 
 
+def _elsewhere_already(
+    words: Sequence[str], opening: CueAt, spans: Sequence[Span], earlier: Sequence[CueAt], stops: Sequence[int]
+) -> bool:
+    """Whether a hedge only says what to look for ("if there is concern for")."""
+    for c in reversed(earlier):
+        if c.cue == "elsewhere_after":
+            between = range(c.last + 1, opening.first)
+            named = any(s.first in between for s in spans)
+            return not named and not any(i in stops or words[i] == "," for i in between)
+    return False
+
+
 def _before(words: Sequence[str], c: CueAt, spans: Sequence[Span], stops: Sequence[int]) -> list[int]:
     """The spans that a backward cue speaks of: its subject, and what is coordinated with it."""
     begin = max([0, c.first - _MAX_BACK, *(s + 1 for s in stops if s < c.first)])
-    for i in range(c.first - 1, begin - 1, -1):
-        if words[i] in _VERBS:
-            begin = i
-            break
+    verb = c.first - 1
+    while verb >= begin and (words[verb] in _VERBS or words[verb] == "been"):
+        verb -= 1  # the cue's own ("has been ruled out")
+    begin = next((i for i in range(verb, begin - 1, -1) if words[i] in _VERBS), begin)
     return [i for i, span in enumerate(spans) if begin <= span.first and span.last < c.first]
 
 
@@ -161,10 +175,15 @@ def _both(c: CueAt, spans: Sequence[Span], stops: Sequence[int]) -> list[int]:
     return before[-1:] + after[:1]
 
 
-def _alternatives(words: Sequence[str], spans: Sequence[Span], verdicts: list[Verdict]) -> None:
+def _alternatives(
+    words: Sequence[str], spans: Sequence[Span], cues: Sequence[CueAt], verdicts: list[Verdict]
+) -> None:
     """Leave both open where one thing is said to be "atelectasis or infiltrate"."""
     for i, (one, other) in enumerate(pairwise(spans)):
         between = words[one.last + 1 : other.first]
         joined = "or" in between and len(between) <= 4 and not {",", "and"} & set(between)
+        # "No change in the effusion or the infiltrate" has both.
+        if joined and any(c.cue == "idle" and 0 < one.first - c.last <= 2 for c in cues):
+            continue
         if joined and {verdicts[i], verdicts[i + 1]} <= {"present", "uncertain"}:
             verdicts[i] = verdicts[i + 1] = "uncertain"

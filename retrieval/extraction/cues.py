@@ -75,7 +75,7 @@ CUES: Final[Mapping[Cue, list[str]]] = {
     """),
     "open_next": _lines("""
         possible, possibly, questionable, probable versus, equivocal, suspected, apparent versus, potential,
-        potentially, doubtful, indeterminate, perhaps, maybe, presumed versus, conceivable
+        potentially, doubtful, indeterminate, perhaps, maybe, presumed versus, conceivable, not definite
     """),
     "open_after": _lines("""
         may, might, could, may represent, might represent, could represent, may be, might be, could be, may reflect,
@@ -88,18 +88,21 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         differential includes, differential diagnosis includes, differential considerations include, differential
         would include, considerations include, differential diagnosis, differential, unlikely, less likely, not
         likely, unlikely to represent, unlikely to be, no definite but, cannot be certain, either, whether, can be
-        seen with, can be seen in, can be associated with, would be difficult to exclude, rule out versus,
+        seen with, can be seen in, can be associated with, it is difficult to exclude, it would be difficult to
+        exclude, rule out versus,
         considered, to be considered, consider
     """),
     "open_before": _lines("""
         cannot be excluded, can not be excluded, could not be excluded, cannot be ruled out, can not be ruled out,
         not excluded, is not excluded, are not excluded, not entirely excluded, cannot be entirely excluded, cannot
-        be completely excluded, cannot entirely be excluded, cannot definitely be excluded, difficult to exclude,
+        be completely excluded, cannot entirely be excluded, cannot definitely be excluded, is difficult to
+        exclude, are difficult to exclude,
         not ruled out, is possible, are possible, is suspected, are suspected, is questioned, is questionable, are
-        questionable, is unlikely, are unlikely, is considered, is a consideration, would be a consideration, less
-        likely, felt less likely, felt unlikely, is less likely, may be considered, is not entirely excluded, should
+        questionable, is unlikely, are unlikely, is considered, is a consideration, would be a consideration,
+        felt less likely, felt unlikely, is less likely, may be considered, is not entirely excluded, should
         be considered, could be considered, must be considered, is a possibility, remains possible, would be
-        difficult to exclude, may be present, might be present, could be present, may also be present
+        difficult to exclude, may be present, might be present, could be present, may also be present, is not definite,
+        are not definite
     """),
     "open_both": _lines("versus, vs, versus less likely"),
     "elsewhere_after": _lines("""

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-TOKEN: Final = re.compile(r"\d+\.\d+|[A-Za-z]+|\d+|[,;:()/?+]|\.(?=\s)")
+TOKEN: Final = re.compile(r"\d+\.\d+|[A-Za-z]+|\d+|[,;:()/?+]|\.(?=\s)(?<!\bvs\.)(?<!\bVs\.)")
 """Letters and digits are apart, so that "T12" and "5mm" are read; hyphens, apostrophes and other scripts separate."""
 
 LONGEST: Final = 40
