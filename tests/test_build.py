@@ -62,6 +62,15 @@ def test_every_row_of_a_good_manifest_is_indexed_once(tmp_path: Path, reading: R
     assert len(visible(tmp_path / "index")) == 30
 
 
+def test_every_case_is_indexed_with_what_its_report_says(tmp_path: Path, reading: Readers) -> None:
+    built(tmp_path / "index", write_studies(tmp_path, 12), reading)
+    with closing(open_index(str(tmp_path / "index"))) as index:
+        cases = index.store.cases(sorted(index.store.contents()))
+        assert set(index.store.extractors().values()) == {extractor().identity}
+    assert [case.concepts for case in cases] == [extractor().read_report(case.report) for case in cases]
+    assert all(case.concepts and case.concepts.mentions and case.concepts.standalone for case in cases)
+
+
 def test_a_second_build_encodes_nothing_and_publishes_nothing(tmp_path: Path, reading: Readers) -> None:
     manifest = write_studies(tmp_path, 12)
     first, _ = built(tmp_path / "index", manifest, reading)

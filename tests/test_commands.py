@@ -1,6 +1,7 @@
 """The commands as a person types them: what they print, write and exit with."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,14 @@ from PIL import Image
 from evaluation.drawings import write_studies
 from evaluation.off_scope import off_scope_images
 from indexing.__main__ import main as prelim_index
+from indexing.wiring import extractor
+from retrieval.ontology.concept import Identifier
+from retrieval.ontology.ontology import load
 from retrieval.records import Draft, SimilarCases
+from retrieval.vocabularies.licences import UMLS
+from retrieval.vocabularies.writing import LayerDraft, write_layer
 from service.__main__ import main as prelim
+from tests.vocabularies_files import acknowledged
 
 STUDIES = 220
 
@@ -153,6 +160,69 @@ def test_describe_and_verify_speak_json(folder: Path, capsys: pytest.CaptureFixt
     assert (status, json.loads(out)) == (0, {"faults": []})
 
 
+def test_reports_are_read_again_with_a_vocabulary_and_describe_says_what_read_them(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index, layer = str(shutil.copytree(folder / "index", tmp_path / "index")), tmp_path / "layer.sqlite"
+    (scheme, code) = next((i.scheme, i.code) for i in load().identifiers["pleural_effusion"] if i.match == "exact")
+
+    def facts(draft: LayerDraft) -> tuple[str, str]:
+        draft.name("X1", "zygomorphic sinus")
+        draft.xref("X1", scheme, code)
+        return "", "0" * 64
+
+    write_layer(layer, "UMLS", "UMLS", UMLS, acknowledged("umls"), facts)
+    ours, theirs = extractor().identity, extractor([layer]).identity
+    assert theirs.startswith(ours + "/")
+    described = run(["describe", "--index", index], capsys, prelim_index)[1]
+    assert f"{STUDIES} cases read by {ours}" in described
+    assert "reread" not in described
+
+    arguments = ["reread", "--index", index, "--vocabulary", str(layer), "--json"]
+    status, out, _ = run(arguments, capsys, prelim_index)
+    assert (status, json.loads(out)["read"], json.loads(out)["extractor"]) == (0, STUDIES, theirs)
+    assert "run prelim-index reread" in run(["describe", "--index", index], capsys, prelim_index)[1]
+    told = run(["describe", "--index", index, "--vocabulary", str(layer), "--json"], capsys, prelim_index)[1]
+    assert json.loads(told)["concepts"] == {"installed": theirs, "read": {theirs: STUDIES}, "unread": 0}
+    status, out, _ = run(arguments[:-1], capsys, prelim_index)
+    assert status == 0
+    assert f"{STUDIES} cases = read 0 + unchanged {STUDIES}" in out
+    building = ["build", str(folder / "studies/manifest.jsonl"), "--index", index]
+    _, out, err = run(building, capsys, prelim_index)
+    assert f"unchanged {STUDIES}" in out
+    assert f"{STUDIES} reports were read by another extractor: run prelim-index reread" in " ".join(err.split())
+
+
+def test_a_file_that_is_no_layer_is_a_named_error(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "layer.sqlite").write_text("no layer")
+    arguments = ["reread", "--index", str(folder / "index"), "--vocabulary", str(tmp_path / "layer.sqlite")]
+    status, _, err = run(arguments, capsys, prelim_index)
+    assert (status, err.split(":")[0]) == (65, "INVALID_VOCABULARY")
+
+
+def test_two_layers_that_give_a_phrase_to_two_concepts_give_it_to_none(tmp_path: Path) -> None:
+    for number, slug in enumerate(("pleural_effusion", "pneumothorax")):
+        by = next(i for i in load().identifiers[slug] if i.match == "exact")
+
+        def facts(draft: LayerDraft, by: Identifier = by) -> tuple[str, str]:
+            draft.name("X1", "zygomorphic sinus")
+            draft.xref("X1", by.scheme, by.code)
+            return "", "0" * 64
+
+        write_layer(tmp_path / f"{number}.sqlite", "UMLS", "UMLS", UMLS, acknowledged("umls"), facts)
+    layers = [tmp_path / "0.sqlite", tmp_path / "1.sqlite"]
+    assert all(extractor([layer]).read("A zygomorphic sinus is seen.") for layer in layers)
+    assert extractor(layers).read("A zygomorphic sinus is seen.") == []
+
+
+def test_the_vocabulary_commands_are_part_of_prelim_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["vocabulary", "import", "radlex", str(tmp_path), "--out", str(tmp_path / "layer.sqlite")]
+    status, _, err = run(arguments, capsys, prelim_index)
+    assert (status, err.split(":")[0]) == (65, "LICENCE_NOT_ACKNOWLEDGED")
+
+
 def test_quarantined_rows_are_written_beside_the_manifest_and_strict_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,9 +242,10 @@ def test_an_erased_case_is_in_no_byte_of_the_index_and_a_rollback_does_not_bring
 ) -> None:
     manifest, index = write_studies(tmp_path, 12), str(tmp_path / "index")
     lines = manifest.read_text().splitlines()
-    unique = "There is a zygomorphic opacity in the left lung."
+    # What can be said of it without an earlier study is another sentence, which stands in the index only.
+    unique, standalone = "not seen in the zygomorphic study", "There is a zygomorphic opacity in the left lung."
     row = json.loads(lines[4])
-    row["report"] = {"text": f"FINDINGS: {unique} The lungs are clear."}
+    row["report"] = {"text": f"FINDINGS: {standalone[:-1]}, not seen on the prior study. It was {unique}."}
     manifest.write_text("\n".join([*lines[:4], json.dumps(row), *lines[5:]]) + "\n")
     for note in ("first", "second"):
         assert prelim_index(["build", str(manifest), "--index", index, "--note", note]) == 0
@@ -186,10 +257,12 @@ def test_an_erased_case_is_in_no_byte_of_the_index_and_a_rollback_does_not_bring
         files = [file for file in Path(index).rglob("*") if file.is_file()]
         return [file.name for file in files if text.encode() in file.read_bytes()]
 
+    assert standalone not in row["report"]["text"]
     assert holding(unique)
+    assert holding(standalone)
     status, out, _ = run(["erase", row["case_id"], "--index", index, "--json"], capsys, prelim_index)
     assert (status, json.loads(out)) == (0, {"erased": 1, "asked": 1})
-    for trace in (unique, "zygomorphic", row["case_id"], row["patient_key"], row["study_instance_uid"]):
+    for trace in (unique, standalone, "zygomorphic", row["case_id"], row["patient_key"], row["study_instance_uid"]):
         assert holding(trace) == []
     snapshots = json.loads(run(["describe", "--index", index, "--json"], capsys, prelim_index)[1])["snapshots"]
     assert len(snapshots) == 2

@@ -109,9 +109,9 @@ def test_a_kill_loses_nothing_and_what_was_read_is_not_read_twice(
 ) -> None:
     before, ours = everything(index), extractor()
     killed(index, ours, at, halfway=halfway)
-    assert everything(index) == before or same_but_for_concepts(before, everything(index))
+    assert [e.case for e in everything(index)] == [e.case for e in before]  # readers see the concepts of before
     with rereading(str(index)) as held:
-        assert set(held.store.extractors().values()) == {other.identity}  # readers see the concepts of before
+        assert set(held.store.extractors().values()) == {other.identity}
         assert set(held.store.extractors("staged").values()) == {ours.identity}
         report = reread(held.store, ours, batch_cases=5)
         assert (report.resumed, report.read) == (staged, STUDIES - staged)

@@ -7,7 +7,18 @@ import pytest
 
 from retrieval.errors import InvalidVocabulary, LicenceNotAcknowledged
 from retrieval.vocabularies.layer import OpenLayer
-from tests.vocabularies_files import AT, IMPORTERS, MAKERS, SECRET, acknowledged, atom, imported, main_file, umls
+from tests.vocabularies_files import (
+    AT,
+    IMPORTERS,
+    MAKERS,
+    SECRET,
+    acknowledged,
+    atom,
+    imported,
+    main_file,
+    relation,
+    umls,
+)
 
 TOKENS = sorted(MAKERS)
 FIRST = {"umls": "C0000001", "radlex": "RID90001", "snomedct": "9000001", "hp": "HP:9000001", "oifm": "OIFM_ZZZ_000001"}
@@ -70,6 +81,27 @@ def test_a_cycle_in_the_hierarchy_is_tolerated(token: str, layer: OpenLayer) -> 
     assert layer[FIRST[token]].broader == (SECOND[token],)
     assert layer.ancestors(FIRST[token]) == (SECOND[token],)
     assert layer.ancestors(SECOND[token]) == (FIRST[token],)
+
+
+@pytest.mark.parametrize(
+    ("token", "edge", "without"),
+    [
+        ("umls", relation("C0000002", "PAR", "C0000001"), relation("C0000002", "CHD", "C0000001")),
+        ("radlex", '<rdfs:subClassOf rdf:resource="&rid;RID90001"/>', ""),
+        ("snomedct", "9000002\t9000001\t0\t116680003", "9000002\t9000001\t0\t246075003"),
+        ("hp", "is_a: HP:9000001", "relationship: part_of HP:9000001"),
+    ],
+    indirect=["token"],
+)
+def test_broader_points_up_and_other_relations_do_not(
+    token: str, source: Path, out: Path, edge: str, without: str
+) -> None:
+    for file in source.rglob("*") if source.is_dir() else [source]:
+        if file.is_file():
+            file.write_bytes(file.read_bytes().replace(edge.encode(), without.encode()))
+    layer = imported(token, source, out)
+    assert layer[FIRST[token]].broader == (SECOND[token],)
+    assert layer[SECOND[token]].broader == ()
 
 
 @pytest.mark.parametrize("token", ["radlex", "snomedct"], indirect=True)

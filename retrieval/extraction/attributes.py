@@ -59,6 +59,7 @@ _VERBS: Final = word_set("""
 """)
 _ARTICLES: Final = word_set("the a an his her their")
 _LINKS: Final = frozenset((",", "and", "or", "/", "to"))
+_GOES_ON: Final = frozenset(("with", "which", "while"))
 _SHARED: Final = frozenset(("side", "site"))
 _ADJECTIVES: Final = 3
 """Other words that may stand between an attribute and the finding it precedes ("left sided layering effusion")."""
@@ -92,10 +93,13 @@ def _owner(
         return min(inside, key=lambda i: spans[i].last - spans[i].first), False
     after = next((i for i, s in enumerate(spans) if s.first > at.last), None)
     before = next((i for i in range(len(spans) - 1, -1, -1) if spans[i].last < at.first), None)
-    if before is not None and any(spans[before].last < e <= at.first for e in ends):
-        before = None
     if after is not None and any(at.last < e < spans[after].first for e in ends):
         after = None
+    if before is not None:
+        crossed = [e for e in ends if spans[before].last < e <= at.first]
+        # "PICC with tip in the cava" goes on about the PICC when nothing else follows; "but" never does.
+        if crossed and (after is not None or any(words[e] not in _GOES_ON for e in crossed)):
+            before = None
     blocked = "end" if after is None else _blocked(words, at.last + 1, spans[after].first, taken)
     led_by = _led_by(words, at.first, taken)
     if led_by == "preposition" and before is not None:
@@ -186,9 +190,12 @@ def attributes_among(
     """
     found: list[AttributeAt] = []
     within: set[int] = set()
+    spans = {(p.first, p.last) for p, _ in lesser}
     for p, c in lesser:
         if c.kind == "certainty" or (c.kind != "anatomy" and p.first in taken and p.last in taken):
             continue
+        if any(first <= p.first and p.last <= last for first, last in spans - {(p.first, p.last)}):
+            continue  # the heart in "right heart border" is no place of its own
         if c.kind == "anatomy" and c.laterality != "paired":
             within.update(range(p.first, p.last + 1))
         found.append(AttributeAt(_what(c), c.id, p.first, p.last))

@@ -175,9 +175,7 @@ def _both(c: CueAt, spans: Sequence[Span], stops: Sequence[int]) -> list[int]:
     return before[-1:] + after[:1]
 
 
-def _alternatives(
-    words: Sequence[str], spans: Sequence[Span], cues: Sequence[CueAt], verdicts: list[Verdict]
-) -> None:
+def _alternatives(words: Sequence[str], spans: Sequence[Span], cues: Sequence[CueAt], verdicts: list[Verdict]) -> None:
     """Leave both open where one thing is said to be "atelectasis or infiltrate"."""
     for i, (one, other) in enumerate(pairwise(spans)):
         between = words[one.last + 1 : other.first]

@@ -43,8 +43,6 @@ def import_obo(
             for frame in _frames(source):
                 if isinstance(frame, fastobo.term.TermFrame):
                     _term(draft, frame, scheme, path.name)
-            if source.ended != b"\n":
-                raise invalid(path.name, "ends within a line: the file is cut off")
         return release or version, reading.checksum()
 
     return write_layer(out, f"OBO:{ontology}", scheme, licence, accepted, facts)

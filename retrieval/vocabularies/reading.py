@@ -74,8 +74,6 @@ class SourceFile:
         self._pending = 0
         self.name = name
         """Without its folder."""
-        self.ended = b"\n"
-        """The last byte read."""
 
     def read(self, size: int = -1) -> bytes:
         """Bytes as they stand."""
@@ -124,7 +122,6 @@ class SourceFile:
     def _pass(self, body: bytes) -> bytes:
         if body:
             self._digest.update(body)
-            self.ended = body[-1:]
             self._pending += len(body)
             if self._pending >= 1 << 20:  # a callback for each line would cost more than the line
                 self._on_bytes(self._pending)
