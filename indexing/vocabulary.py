@@ -1,6 +1,7 @@
-"""The commands `prelim-index vocabulary`: import a vocabulary the operator is licensed for, and look at what was made.
+"""The commands `prelim-index vocabulary`: import a vocabulary the operator is licensed for, look at what was made, and
+export the embedded ontology.
 
-Neither prints a term: a terminal is kept in logs, and the terms are under the operator's licence, not under ours.
+None prints a term: a terminal is kept in logs, and the terms are under the operator's licence, not under ours.
 """
 
 import argparse
@@ -35,7 +36,7 @@ VOCABULARIES = {
 
 
 def add_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give the command `vocabulary` its two commands."""
+    """Give the command `vocabulary` its commands."""
     commands = parser.add_subparsers(dest="vocabulary_command", required=True)
     importing = commands.add_parser(
         "import",
@@ -57,10 +58,13 @@ def add_vocabulary_arguments(parser: argparse.ArgumentParser) -> None:
     describing = commands.add_parser("describe", help="what a layer holds and what it adds to the ontology")
     describing.add_argument("layer", type=Path, metavar="LAYER")
     describing.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    exporting = commands.add_parser("export", help="write the embedded ontology as SKOS in Turtle")
+    exporting.add_argument("out", type=Path, metavar="FILE.ttl")
+    exporting.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
 
 def run_vocabulary(options: argparse.Namespace, console: Console, said: Console) -> int:
-    """Run one of the two; progress goes to `console`, the answer to `said`."""
+    """Run one of them; progress goes to `console`, the answer to `said`."""
     if options.vocabulary_command == "import":
         columns = [TextColumn("{task.description}"), BarColumn(), DownloadColumn()]
         with Progress(
@@ -73,6 +77,16 @@ def run_vocabulary(options: argparse.Namespace, console: Console, said: Console)
 
             layer = import_vocabulary(options, on_progress)
         _tell(said, options, layer, {})
+        return 0
+    if options.vocabulary_command == "export":
+        try:
+            # Imported here so that an installation without the extra can do everything else.
+            from retrieval.ontology.skos import write_skos  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise MissingDependency("rdflib is not installed", fix="pip install 'prelim[vocabularies]'") from error
+        write_skos(load(), options.out)
+        facts = {"concepts": len(load()), "file": str(options.out)}
+        said.print(plain(json.dumps(facts) if options.json else f"{facts['concepts']} concepts: {facts['file']}"))
         return 0
     opened = OpenLayer(options.layer)
     extras = synonyms_for(load(), opened)

@@ -220,7 +220,7 @@ def test_two_layers_that_give_a_phrase_to_two_concepts_give_it_to_none(tmp_path:
 def test_the_vocabulary_commands_are_part_of_prelim_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["vocabulary", "import", "radlex", str(tmp_path), "--out", str(tmp_path / "layer.sqlite")]
     status, _, err = run(arguments, capsys, prelim_index)
-    assert (status, err.split(":")[0]) == (65, "LICENCE_NOT_ACKNOWLEDGED")
+    assert (status, err.strip().split(":")[0]) == (65, "LICENCE_NOT_ACKNOWLEDGED")
 
 
 def test_quarantined_rows_are_written_beside_the_manifest_and_strict_says_so(

@@ -170,6 +170,13 @@ def test_a_file_that_was_cut_off_is_refused(token: str, source: Path, out: Path,
     assert file.name in refused(token, source, out)
 
 
+@pytest.mark.parametrize("token", ["umls", "snomedct", "hp"], indirect=True)
+def test_a_last_line_without_an_end_is_a_file_cut_off(token: str, source: Path, out: Path) -> None:
+    file = main_file(source, token)
+    file.write_bytes(file.read_bytes().rstrip(b"\r\n"))
+    assert "cut off" in refused(token, source, out)
+
+
 def test_a_table_cut_off_between_two_rows_is_refused_where_the_release_says_how_many_it_has(tmp_path: Path) -> None:
     meta = umls(tmp_path / "META")
     rows = (meta / "MRCONSO.RRF").read_text().splitlines(keepends=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.errors import InvalidVocabulary, StoreCorrupt
+from retrieval.errors import InvalidVocabulary, OperatorError, StoreCorrupt
 from retrieval.vocabularies.layer import SEAL_LENGTH, OpenLayer
 from retrieval.vocabularies.schemes import canonical
 from retrieval.vocabularies.umls import import_umls
@@ -95,6 +95,11 @@ def test_another_file_is_never_overwritten(meta: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidVocabulary, match="is no layer"):
         IMPORTERS["umls"](meta, out, acknowledged("umls"))
     assert out.read_text() == "somebody's work"
+
+
+def test_a_place_that_cannot_be_written_is_an_error_with_a_name(meta: Path, tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="cannot be written"):
+        IMPORTERS["umls"](meta, tmp_path / "nowhere" / "layer.sqlite", acknowledged("umls"))
 
 
 def test_a_failed_import_leaves_the_old_layer_as_it_was(meta: Path, path: Path) -> None:

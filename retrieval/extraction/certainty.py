@@ -179,7 +179,8 @@ def _alternatives(words: Sequence[str], spans: Sequence[Span], cues: Sequence[Cu
     """Leave both open where one thing is said to be "atelectasis or infiltrate"."""
     for i, (one, other) in enumerate(pairwise(spans)):
         between = words[one.last + 1 : other.first]
-        joined = "or" in between and len(between) <= 4 and not {",", "and"} & set(between)
+        joined = "or" in between and len(between) <= 4 and "," not in between
+        joined = joined and ("and" not in between or "/" in between)
         # "No change in the effusion or the infiltrate" has both.
         if joined and any(c.cue == "idle" and 0 < one.first - c.last <= 2 for c in cues):
             continue

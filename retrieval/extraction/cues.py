@@ -51,6 +51,12 @@ def _not_seen() -> list[str]:
     ]
 
 
+def _no_earlier() -> list[str]:
+    """No earlier study, which denies no finding ("no prior fracture" does)."""
+    studies = "study, exam, examination, film, radiograph, image, imaging, chest, comparison, available, for comparison"
+    return [f"no {earlier} {study}" for earlier in ("prior", "previous") for study in _lines(studies)]
+
+
 CUES: Final[Mapping[Cue, list[str]]] = {
     "deny_after": _lines("""
         no, without, negative for, free of, free from, clear of, absence of, absent, lack of, lacks, devoid of, nor,
@@ -58,7 +64,7 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         instead of, not have, not show, not demonstrate, not represent, not typical of, not suggest, not, resolution
         of, removal of, interval removal of, interval resolution of, complete resolution of, exclude, excludes,
         excluding, nothing to suggest, unremarkable for, grossly clear of, otherwise clear of, essentially clear of,
-        without any
+        without any, no longer any, no progressive massive
     """),
     "deny_before": [
         *_not_seen(),
@@ -75,7 +81,8 @@ CUES: Final[Mapping[Cue, list[str]]] = {
     """),
     "open_next": _lines("""
         possible, possibly, questionable, probable versus, equivocal, suspected, apparent versus, potential,
-        potentially, doubtful, indeterminate, perhaps, maybe, presumed versus, conceivable, not definite
+        potentially, doubtful, indeterminate, perhaps, maybe, presumed versus, conceivable, not definite,
+        possibly with, perhaps with
     """),
     "open_after": _lines("""
         may, might, could, may represent, might represent, could represent, may be, might be, could be, may reflect,
@@ -131,7 +138,9 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         normal, grossly unremarkable, grossly intact, essentially clear, essentially normal, symmetric, symmetrical,
         within limits of normal, normal for age, not dilated, wnl, crisp, non enlarged
     """),
-    "idle": _lines("""
+    "idle": [
+        *_no_earlier(),
+        *_lines("""
         no change, no changes, no change in, no significant change, no significant change in, no significant
         interval change, no significant interval change in, no interval change, no interval change in, no
         appreciable change, no appreciable change in, without change, without change in, without significant change,
@@ -143,7 +152,7 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         adequately evaluated, not fully included, not included, not optimally evaluated, is not well seen, is not
         well visualized, are not well seen, are not well visualized, not well appreciated, not as well seen, not
         imaged, not clear, poorly seen, poorly visualized, not completely visualized, not completely seen, no
-        comparison, no comparisons, no priors, no prior, no prior studies, no previous, otherwise normal, otherwise
+        comparison, no comparisons, otherwise normal, otherwise
         unremarkable, otherwise clear, otherwise intact, otherwise within normal limits, near normal, upper limits
         of normal, upper limit of normal, upper normal limits, upper normal, high normal, top normal, top limits of
         normal, limits of normal, borderline normal, not normal, age indeterminate, no need, not necessarily, no
@@ -151,6 +160,7 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         noted, not seen previously, was not present, not present previously, not present on the prior, not seen on
         prior, not seen on the prior, not definitely new, normal variant
     """),
+    ],
 }
 
 RESTART: Final = word_set(

@@ -8,8 +8,9 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-TOKEN: Final = re.compile(r"\d+\.\d+|[A-Za-z]+|\d+|[,;:()/?+]|\.(?=\s)(?<!\bvs\.)(?<!\bVs\.)")
-"""Letters and digits are apart, so that "T12" and "5mm" are read; hyphens, apostrophes and other scripts separate."""
+TOKEN: Final = re.compile(r"\d+\.\d+|[A-Za-z]+|\d+|[,;:()/?+]|\.(?=\s)(?<!\b[vVsS][st]\.)")
+"""Letters and digits are apart, so that "T12" and "5mm" are read; hyphens, apostrophes and other scripts separate.
+A stop counts where it may end a clause, not behind "vs" and "St"."""
 
 LONGEST: Final = 40
 """Letters in a word that is looked at; a longer one matches nothing."""
