@@ -104,6 +104,16 @@ def _voted(c):
     if GRAIN=="P2": return (_under_root(c),)
     if GRAIN=="P3": return (_labelled(c),)
     if GRAIN=="P4": return tuple(dict.fromkeys(_labelled(x) for x in (c,*o.ancestors(c))))
+    if GRAIN=="P8":
+        while True:
+            above=[b for b in o.ids(o[c].is_a) if o[b].is_a and (not o[c].site or o[c].site[0] in o[b].site)]
+            if not above: return (c,)
+            c=above[0]
+    if GRAIN=="P9": return tuple(dict.fromkeys((_labelled(c),_under_root(c))))
+    if GRAIN=="P10":
+        g=_under_root(c); return (g,) if g!=o["degenerative_bone_change"].id else (o["degenerative_spine_change"].id if o.is_a(c,o["degenerative_spine_change"].id) else c,)
+    if GRAIN=="P11":
+        return tuple(x for x in (c,*o.ancestors(c)) if o[x].is_a) or (c,)
     if GRAIN=="P5": return tuple(dict.fromkeys(_labelled(x) for x in (c,*o.ancestors(c)) if o[x].is_a or x==c))
 
 @cache
@@ -149,6 +159,12 @@ def _topic(concept: ConceptId) -> Topic:
             return _TOPIC_OF_PLACE[place]
         places += [*ontology[place].part_of, *ontology[place].is_a]
     return "lungs"
+
+
+@cache
+def is_device(claim: Claim) -> bool:
+    """Whether it is about what was put into a patient, or left behind by an operation."""
+    return load()[claim.concept].kind in ("device", "postoperative")
 
 
 @cache

@@ -16,22 +16,33 @@ same input gives the same draft.
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final
 
 from pydantic import Field, field_validator
 
-from generation.claims import TOPICS, Claim, Topic, contradict
+from generation.claims import TOPICS, Claim, Topic, contradict, is_device
 from generation.reports import PLACE, ReadReport, ReadSentence, read_case, supporters
 from generation.sentences import Reason
 from generation.statements import PreparedStatements
-from generation.terms import DEVICES
+
 from generation.wording import Candidate, Vote, WordingSettings, choose, quotable, topic
+from retrieval.mentions import ConceptId
+from retrieval.ontology.concept import Slug
+from retrieval.ontology.ontology import load
 from retrieval.records import Flag, Record, RetrievedCase, Sentence, Support
 
 READING_ORDER: Final[tuple[Topic, ...]] = ("heart", "mediastinum", "lungs", "pleura", "bones", "abdomen", "devices")
 """The order that most reports use: ROUGE-L .295 on folds 1 to 4, against .256 with the lungs first."""
 _RAREST: Final = 0.002
 """The least rate a claim is given, one case in 500: a lift over nothing would be without limit."""
+NEVER: Final[tuple[Slug, ...]] = (
+    "support_device", "implanted_device", "surgical_material", "skin_marker", "jewelry", "foreign_body",
+    "contrast_material", "postoperative_change", "fracture", "vertebral_deformity", "bone_deformity",
+    "chest_wall_deformity", "hilar_abnormality", "lung_lesion", "mediastinal_mass", "pleural_mass", "chest_wall_mass",
+    "malignancy", "bone_lesion", "lung_lucency", "bulla", "lung_cyst",
+)  # fmt: skip
+"""Hardware, and small focal things."""
 
 
 class Policy(Record):
@@ -59,9 +70,9 @@ class Policy(Record):
     """A denial or a normal structure needs so much of the vote."""
     min_support: int = Field(default=3, ge=1)
     """A sentence is quoted only if so many voting cases support all of it together."""
-    never: tuple[str, ...] = tuple(sorted(DEVICES | {"Fractures", "Deformity", "Nodule", "Mass", "Lucency"}))
-    """Findings that are never drafted. Hardware and small focal things are in one patient or they are not; similarity
-    of whole images cannot tell. Drafted, they were almost never there."""
+    never: tuple[Slug, ...] = NEVER
+    """Concepts that are never drafted, with everything narrower. Hardware and small focal things are in one patient or
+    they are not; similarity of whole images cannot tell. Drafted, they were almost never there."""
     order: tuple[Topic, ...] = READING_ORDER
     """In which order the topics are read; names every topic once."""
     wording: WordingSettings = WordingSettings()
@@ -140,12 +151,13 @@ def _count(voters: Sequence[ReadReport], similarities: Sequence[float], policy: 
 def _accept(vote: Vote, count: Mapping[Claim, int], statements: PreparedStatements, policy: Policy) -> frozenset[Claim]:
     """The claims to draft, of which no two contradict each other."""
     share = vote.share
+    never = _with_narrower(policy.never)
     lift = {
         c: _lift(share[c], statements.rates.get(c, 0.0), len(vote.voters), policy)
         for c in share
         if c.polarity == "present"
         and count[c] >= policy.min_count
-        and c.head not in policy.never
+        and c.concept not in never
         and not _lone_device(c, count)
     }
     enough = [
@@ -161,11 +173,18 @@ def _accept(vote: Vote, count: Mapping[Claim, int], statements: PreparedStatemen
         for c in share
         if c.polarity != "present"
         # "No pneumothorax beside the chest tube": a device named in a denial is there more often than not.
-        and c.head not in DEVICES
+        and not is_device(c)
         and share[c] >= policy.min_normal_share
         and not any(contradict(p, c) for p in present)
     ]
-    return frozenset((*present, *unopposed))
+    broader = [Claim("present", b) for p in present for b in load().ancestors(p.concept)]
+    return frozenset((*present, *(b for b in broader if b in share), *unopposed))
+
+
+@cache
+def _with_narrower(slugs: tuple[Slug, ...]) -> frozenset[ConceptId]:
+    ontology = load()
+    return frozenset(n for c in ontology.ids(slugs) for n in ontology.descendants(c))
 
 
 def _lift(share: float, rate: float, voters: int, policy: Policy) -> float:
@@ -176,7 +195,7 @@ def _lift(share: float, rate: float, voters: int, policy: Policy) -> float:
 
 def _lone_device(claim: Claim, count: Mapping[Claim, int]) -> bool:
     """Whether it is a device that at most one voting case has."""
-    return claim.polarity == "present" and claim.head in DEVICES and count[claim] < 2
+    return claim.polarity == "present" and is_device(claim) and count[claim] < 2
 
 
 def _lone_devices(sentence: ReadSentence, count: Mapping[Claim, int]) -> bool:

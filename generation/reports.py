@@ -1,19 +1,25 @@
 """A case's report as the drafter sees it: sentences, what each claims, where, and whether it may be quoted.
 
-Cases in, read reports out. Nothing is counted over cases here, except which of them support a sentence.
+Cases in, read reports out. What a sentence says is what the extractor read when the case was indexed; a case that
+nothing has read is read here. Nothing is counted over cases, except which of them support a sentence.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cache
+from typing import Final
 
 from generation.claims import Claim, claims_of, standing
-from generation.sentences import Reason, foreign, split
+from generation.sentences import Reason, foreign
+from retrieval.extraction.extractor import Extractor
+from retrieval.extraction.sentences import sentence_spans
+from retrieval.mentions import ConceptMention, Side
+from retrieval.ontology.ontology import load
 from retrieval.records import Case, CaseId
 
-Side = Literal["left", "right"]
-"""The patient's side, as reports say it."""
+Sides = frozenset[Side]
+"""Left, right, both or none; bilateral is both."""
 
 _WORD: Final = re.compile(r"[a-z0-9]+")
 PLACE: Final[frozenset[str]] = frozenset(
@@ -38,7 +44,7 @@ class ReadSentence:
     """One sentence of a report."""
 
     text: str
-    """As written, in one line."""
+    """As written, in one line, ending in one full stop."""
     claims: frozenset[Claim]
     """What it says; empty when no word of it is known."""
     words: frozenset[str]
@@ -57,7 +63,7 @@ class ReadSentence:
         return frozenset(c for c in self.claims if c.polarity == "present") or self.claims
 
     @property
-    def sides(self) -> frozenset[Side]:
+    def sides(self) -> Sides:
         """The sides it names; both for a word such as bilateral."""
         if self.words & _BOTH_SIDES:
             return frozenset({"left", "right"})
@@ -84,22 +90,42 @@ class ReadReport:
         place = sentence.words & PLACE
         return any(s.claims & sentence.needed and place <= s.words for s in self.sentences)
 
-    def sides(self, sentence: ReadSentence) -> frozenset[Side]:
+    def sides(self, sentence: ReadSentence) -> Sides:
         """Every side that it names where it makes one of the sentence's claims."""
         return frozenset(side for s in self.sentences if s.claims & sentence.needed for side in s.sides)
 
 
 def read_case(case: Case) -> ReadReport:
     """Read the findings of a case's report, or its impression when it has no findings."""
-    sentences = tuple(map(read_sentence, split(case.report.findings or case.report.impression)))
-    return ReadReport(case.case_id, sentences, standing(c for s in sentences for c in s.claims))
+    read = case.concepts or _extractor().read_report(case.report)
+    wanted = "findings" if case.report.findings else "impression"
+    sentences: list[ReadSentence] = []
+    for section in case.report.sections:
+        if section.name == wanted and section.text:
+            begin = case.report.text.find(section.text, section.start)
+            for first, last in sentence_spans(section.text):
+                inside = [m for m in read.mentions if begin + first <= m.start < begin + last]
+                sentences.append(_sentence(section.text[first:last], inside))
+    return ReadReport(case.case_id, tuple(sentences), standing(c for s in sentences for c in s.claims))
 
 
 def read_sentence(text: str) -> ReadSentence:
-    """Read one sentence as it came out of `split`."""
-    return ReadSentence(text, claims_of(text), frozenset(_WORD.findall(text.lower())), foreign(text))
+    """Read one sentence by itself."""
+    return _sentence(text, _extractor().read(text))
 
 
 def supporters(sentence: ReadSentence, reports: Sequence[ReadReport]) -> list[ReadReport]:
     """The reports that say the same, in the order given."""
     return [report for report in reports if report.supports(sentence)]
+
+
+def _sentence(text: str, mentions: Iterable[ConceptMention]) -> ReadSentence:
+    line = " ".join(text.split()).rstrip(" .,;!?")
+    written = line[:1].upper() + line[1:] + "."
+    return ReadSentence(written, claims_of(mentions), frozenset(_WORD.findall(line.lower())), foreign(written))
+
+
+@cache
+def _extractor() -> Extractor:
+    """For cases that nothing has read; made once a process, because it takes half a second."""
+    return Extractor(load())

@@ -1,4 +1,4 @@
-"""Splitting reports into sentences, and saying which of them belong to another patient.
+"""Which sentences of a report belong to its own patient and may not be said of another.
 
 A drafted sentence is copied from somebody else's report. Anything in it that can only be known about *that* patient
 (an earlier study, a date, a size, a name, what the lateral radiograph or the CT showed) would be false in the draft, so
@@ -13,6 +13,8 @@ index, which holds only words that several reports use.
 import re
 from collections.abc import Mapping
 from typing import Final, Literal
+
+from retrieval.extraction.priors import find_prior_references
 
 Reason = Literal[
     "DEIDENTIFIED",
@@ -32,52 +34,6 @@ TECHNIQUE speaks of the images of that study; DEPENDENT leans on the sentence be
 Only a caller who sees all the retrieved reports can tell LONE_DEVICE.
 """
 
-# A full stop after one of these does not end a sentence.
-_ABBREVIATIONS: Final[frozenset[str]] = frozenset({
-    "dr", "mr", "mrs", "ms", "prof", "st", "vs", "approx", "e.g", "i.e", "eg", "ie", "etc", "ca", "fig", "a.m", "p.m",
-    "am", "pm", "resp", "incl",
-})  # fmt: skip
-_BOUNDARY: Final = re.compile(r"[.!?]+(?=\s|$)|[.!?]+(?=[A-Z][a-z])|\n+|;\s+(?=[A-Z])")
-_ENUMERATION: Final = re.compile(r"^\s*(?:\(?\d{1,2}[.)]\s+|[-*\u2022]\s+)+")
-_LAST_WORD: Final = re.compile(r"([A-Za-z][A-Za-z.]*|\d+)$")
-_LONGEST_WORD = 40
-"""How far back a last word is looked for, so that a long text without blanks is read as fast as any other."""
-
-
-def split(text: str) -> tuple[str, ...]:
-    """Sentences in order, without list numbers, each ending in one full stop."""
-    pieces: list[str] = []
-    start = 0
-    for match in _BOUNDARY.finditer(text):
-        if match.group().startswith(".") and not _ends(text[start : match.start()]):
-            continue
-        pieces.append(text[start : match.start()])
-        start = match.end()
-    pieces.append(text[start:])
-    sentences: list[str] = []
-    for piece in pieces:
-        body = " ".join(_ENUMERATION.sub("", piece).split()).strip(" ,;").rstrip(" .")
-        # Two letters are the least that can be said in words; the rest are stray numbers and marks.
-        if sum(ch.isalpha() for ch in body) >= 2:
-            sentences.append(body[0].upper() + body[1:] + ".")
-    return tuple(sentences)
-
-
-def _ends(before: str) -> bool:
-    """Whether the full stop after `before` really ends a sentence."""
-    last = _LAST_WORD.search(before, max(0, len(before) - _LONGEST_WORD))
-    if last is None:
-        return True
-    word = last.group(1).lower()
-    if word in _ABBREVIATIONS:
-        return False
-    if word.isdigit():
-        # "1." opening a list item; a number that ends a sentence has words before it.
-        return bool(re.search(r"[A-Za-z]", before[: last.start()]))
-    # Initials ("J. Smith"); 'a' alone is more often a typing slip than an initial.
-    return not (len(word) == 1 and word.isalpha() and word != "a")
-
-
 _DEIDENTIFIED: Final = re.compile(r"x{3,}|_{2,}|\[\s*\*\*|\*\*\]|\[(?:name|date|redacted|removed)\w*\]", re.I)
 _NAME: Final = re.compile(
     r"\b(?:Dr|DR|Mr|Mrs|Ms|Prof)\.?\s+[A-Z]|\b(?:Dr|Prof)\b|\bM\.?D\.?(?=[\s.,]|$)|\b(?:[Dd]octor|[Pp]hysician|[Rr]adiologist|[Nn]urse|RN)\b"
@@ -94,24 +50,8 @@ _MEASUREMENT: Final = re.compile(
     r"\b\d+(?:\.\d+)?\s*x\s*\d+|\b(?:sub)?centimet\w+|\bmillimet\w+|\bmeasur(?:es?|ed|ing|ements?)\b|\bcm\b|\bmm\b|\binch(?:es)?\b",
     re.I,
 )
-# "Prior granulomatous disease" describes what the image shows now, and "normal for age" is said of anybody. They are
-# blanked before the search.
-_HARMLESS: Final = re.compile(
-    r"\b(?:prior|previous|remote|old)\s+(?:healed\s+)?(?:granulomat\w+|infecti\w+|histoplasm\w+|inflammat\w+)|"
-    r"\bfor (?:the )?(?:patient\W?s? |stated )?age\b",
-    re.I,
-)
-_PRIOR: Final = re.compile(
-    r"\b(?:un-?changed|stable|stably|interval(?:ly)?|compar\w+|again|new|newly|previous(?:ly)?|prior|earlier|"
-    r"improv\w+|worsen\w*|worse|progress\w*|regress\w*|persist\w*|residual|redemonstrat\w+|re-demonstrat\w+|"
-    r"demonstrated again|remain(?:s|ed|ing)?|continu\w+|resol(?:ved|ving|ution)|since|now|no longer|still|"
-    r"follow-?\s?up|recent(?:ly)?|last|baseline|similar|developed|developing|chang(?:e|ed) (?:from|in|since)|"
-    r"(?:no|without|not|little)\s+(?:\w+\s+){0,2}chang(?:e|ed)|increased (?:from|since|in size)|"
-    r"decreased (?:from|since|in size)|more (?:prominent|pronounced|conspicuous)|less (?:prominent|conspicuous)|"
-    r"old (?:films?|exam\w*|stud\w+)|(?:has|have) (?:been|increased|decreased|cleared|enlarged)|"
-    r"(?:increas|decreas|enlarg|evolv)ing|stability|unaltered|before)\b",
-    re.I,
-)
+# "Normal for age" is said of anybody; it is blanked before the search.
+_FOR_AGE: Final = re.compile(r"\bfor (?:the )?(?:patient\W?s? |stated )?age\b", re.I)
 _OTHER_MODALITY: Final = re.compile(
     r"\b(?:ct|cta|mri?|pet|tomograph\w*|ultraso\w+|sonogra\w+|echocardio\w*|fluoroscop\w*|scintigra\w*|"
     r"mammogra\w*|angiogra\w*|barium|esophagram|bronchoscop\w*|scan)\b",
@@ -143,13 +83,14 @@ _DEPENDENT: Final = re.compile(
 )
 
 # In the order in which a reader should hear of them: what identifies a person first, what merely makes the sentence
-# wrong after it.
-_RULES: Final[Mapping[Reason, re.Pattern[str]]] = {
+# wrong after it. A reference to an earlier study is found by the extractor's own lexicon, which stands between them.
+_PERSONAL: Final[Mapping[Reason, re.Pattern[str]]] = {
     "DEIDENTIFIED": _DEIDENTIFIED,
     "NAME": _NAME,
     "DATE": _DATE,
     "MEASUREMENT": _MEASUREMENT,
-    "PRIOR_REFERENCE": _PRIOR,
+}
+_MISPLACED: Final[Mapping[Reason, re.Pattern[str]]] = {
     "OTHER_MODALITY": _OTHER_MODALITY,
     "HISTORY": _HISTORY,
     "TECHNIQUE": _TECHNIQUE,
@@ -159,8 +100,10 @@ _RULES: Final[Mapping[Reason, re.Pattern[str]]] = {
 
 def foreign(sentence: str) -> Reason | None:
     """The first reason why this sentence belongs to another patient, or None."""
-    searched = _HARMLESS.sub(" ", sentence)
-    for reason, pattern in _RULES.items():
+    searched = _FOR_AGE.sub(" ", sentence)
+    for reason, pattern in _PERSONAL.items():
         if pattern.search(searched):
             return reason
-    return None
+    if find_prior_references(sentence):
+        return "PRIOR_REFERENCE"
+    return next((reason for reason, pattern in _MISPLACED.items() if pattern.search(searched)), None)

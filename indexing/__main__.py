@@ -1,7 +1,7 @@
 """The command `prelim-index`: make an index of image-report pairs and look after it.
 
     prelim-index build manifest.jsonl --index index/     index a manifest; start it again after any interruption
-    prelim-index reread --index index/                   read reports again that another ontology has read; no image is
+    prelim-index reread --index index/                   read reports again, without their images
     prelim-index describe --index index/                 snapshots, counts, encoder, what has read the reports
     prelim-index verify --index index/                   read everything, compare every checksum
     prelim-index erase CASE ... --index index/           remove every byte of a case, from every snapshot

@@ -167,6 +167,9 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("Without pneumothorax or pleural effusion.", "-pleural_effusion -pneumothorax"),
         ("No pneumothorax is seen on the left or the right.", "-pneumothorax"),
         ("No pneumothorax, small or large.", "-pneumothorax"),
+        ("No fracture or bony abnormality.", "+normal_bones -fracture"),
+        ("No acute fracture, effusion or bony abnormality.", "+no_acute_bone_finding -fracture -pleural_effusion"),
+        ("No prior rib fracture.", "-healed_rib_fracture"),
     ],
     "where a denial ends": [
         ("No pneumothorax but a small effusion.", "+pleural_effusion -pneumothorax"),
@@ -196,6 +199,8 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("No pneumothorax on the left. There is one effusion.", "+pleural_effusion -pneumothorax"),
     ],
     "about visibility": [
+        ("No prior study is available; effusion is seen.", "+pleural_effusion"),
+        ("No previous radiograph, effusion.", "+pleural_effusion"),
         ("The effusion is not well seen.", "+limited_study +pleural_effusion"),
         ("No change in the effusion.", "+pleural_effusion"),
         ("Not only effusion, also pneumothorax.", "+pleural_effusion +pneumothorax"),

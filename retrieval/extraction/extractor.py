@@ -25,7 +25,7 @@ from retrieval.extraction.matches import (
     resolve,
     tokens_of,
 )
-from retrieval.extraction.patterns import GapPatterns, Trie
+from retrieval.extraction.patterns import GapPatterns, Phrase, Trie
 from retrieval.extraction.priors import standalone
 from retrieval.extraction.sentences import sentence_spans
 from retrieval.extraction.tokens import Tokens, tokenise
@@ -102,9 +102,12 @@ class Extractor:
         free = {i for i, word in enumerate(words) if word in FREE} | {i for p, _ in lesser for i in tokens_of(p)}
         barriers = sorted({*ends, *(i for p in signs if p.target == "normal" for i in tokens_of(p))})
         matches = [Match(c, tuple(tokens_of(p))) for p, c in named if c.kind in SPEAKING]
-        matches += [
-            Match(self._concepts[ConceptId(g.target)], g.tokens) for g in self._gaps.find(words, free, barriers)
-        ]
+        for g in self._gaps.find(words, free, barriers):
+            concept = self._concepts[ConceptId(g.target)]
+            if concept.kind in SPEAKING:
+                matches.append(Match(concept, g.tokens))
+            else:
+                lesser.append((Phrase(g.target, g.tokens[0], g.tokens[-1]), concept))
         # 2. Of overlapping matches the more specific one stays; normal statements are put together.
         matches = resolve(matches, phrases)
         taken = {i for m in matches for i in m.tokens}

@@ -5,6 +5,7 @@ predicate ("the heart, hila and mediastinum are normal"), so it is assembled her
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple, cast
 
 from retrieval.extraction.certainty import CueAt, Span
@@ -93,7 +94,9 @@ def cues_among(words: Sequence[str], signs: Sequence[Phrase], matches: Sequence[
             found.append(CueAt(cast(Cue, p.target), p.first, p.last))
     for m in matches:
         if m.concept.kind == "normal" and words[m.tokens[0]] in _OPENS_DENIAL:
-            found.append(CueAt("deny_after", m.tokens[0], m.tokens[-1]))
+            # Only as far as its words stand together: "no fracture or bony abnormality" denies the fracture.
+            run = next((a for a, b in pairwise(m.tokens) if b != a + 1), m.tokens[-1])
+            found.append(CueAt("deny_after", m.tokens[0], run))
     return sorted(found, key=lambda c: (c.first, c.last))
 
 

@@ -1,0 +1,185 @@
+"""Scores of several branches in, scores to choose from out, and the choice: the arithmetic of contrastive decoding.
+
+    f(v) = sum_k w_k * log p_k(v) + bias(v),    v among the tokens plausible under one branch
+
+Nothing here knows a model, a tokenizer or a prompt, and every generator chooses its tokens through this module, so two
+generators that compute the same logits write the same text. Whatever comes in, the sum is taken in float32, branch by
+branch in their order, so that a study's tokens do not depend on what else is in its batch.
+
+A token that any branch forbids (minus infinity: a grammar, a banned token) stays forbidden, whatever the branch's
+weight; so a mask on one row holds for its whole group and no infinity is ever subtracted from another.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from generation.decoding.presets import Cut
+from retrieval.errors import OperatorError
+
+__all__ = ["BrokenLogits", "Cut", "SparseBias", "combine", "combine_groups", "margins", "sample", "sample_rows"]
+
+SparseBias = Mapping[int, float]
+"""Token id to what is added to its score, in nats; minus infinity forbids the token."""
+_WORD: Final = 2**64 - 1
+
+
+class BrokenLogits(OperatorError):
+    """A forward pass gave NaN or plus infinity, or forbade every token; no draft is made from it."""
+
+    code: ClassVar[str] = "BROKEN_LOGITS"
+
+    def __init__(self, what: str, *, groups: tuple[int, ...], fix: str = "") -> None:
+        super().__init__(what, fix=fix)
+        self.groups = groups
+        """Which groups of the batch, so that the others can go on without them."""
+
+
+def combine(
+    log_probs: Tensor,
+    weights: Tensor | Sequence[float],
+    /,
+    *,
+    cut: Cut | None = None,
+    bias: Tensor | SparseBias | None = None,
+) -> Tensor:
+    """Scores [vocab] in float32 from one group's [branches, vocab], logits or log-probabilities of any float type.
+
+    `weights` is [branches]; `bias` is [vocab] or sparse. The cut is taken before the bias, among tokens that no branch
+    forbids, so at least the likeliest of them is left.
+    """
+    if log_probs.dim() != 2:
+        raise ValueError(f"expected [branches, vocab], got {tuple(log_probs.shape)}")
+    held = torch.as_tensor(weights, dtype=torch.float32, device=log_probs.device)
+    dense = bias.unsqueeze(0) if isinstance(bias, Tensor) else None if bias is None else [bias]
+    return combine_groups(log_probs.unsqueeze(0), held.unsqueeze(0), cut=cut, bias=dense)[0]
+
+
+def combine_groups(
+    log_probs: Tensor,
+    weights: Tensor | Sequence[float] | Sequence[Sequence[float]],
+    /,
+    *,
+    cut: Cut | None = None,
+    bias: Tensor | Sequence[SparseBias | None] | None = None,
+) -> Tensor:
+    """Scores [groups, vocab] in float32 from [groups, branches, vocab]; each row is what `combine` gives alone.
+
+    `weights` is [branches] or, where groups are at different steps, [groups, branches]; `bias` is [groups, vocab] or
+    one sparse bias (or None) for each group.
+    """
+    if log_probs.dim() != 3:
+        raise ValueError(f"expected [groups, branches, vocab], got {tuple(log_probs.shape)}")
+    groups, branches, vocab = log_probs.shape
+    held = torch.as_tensor(weights, dtype=torch.float32, device=log_probs.device)
+    if held.shape not in ((branches,), (groups, branches)):
+        raise ValueError(f"weights {tuple(held.shape)} do not fit {groups} groups of {branches} branches")
+    held = held.expand(groups, branches)
+    logits = log_probs.float()
+    # 1. Each branch normalised: only differences within a branch mean anything. NaN, +inf and a row of -inf show here.
+    normaliser = logits.logsumexp(-1, keepdim=True)
+    sound = normaliser.isfinite().all(1).squeeze(-1)
+    logs = logits - normaliser
+    # 2. Forbidden by one, forbidden for all; a finite stand-in keeps the sum free of infinities.
+    forbidden = logs.isneginf().any(1)
+    mixed = torch.zeros(groups, vocab, dtype=torch.float32, device=logits.device)
+    for k in range(branches):
+        mixed = mixed + held[:, k, None] * logs[:, k].masked_fill(forbidden, 0.0)
+    # 3. The cut, by the branch's own view.
+    if cut is not None:
+        if not 0 <= cut.branch < branches:
+            raise ValueError(f"no branch {cut.branch} among {branches}")
+        view = logs[:, cut.branch].masked_fill(forbidden, -math.inf)
+        forbidden = forbidden | (view < view.amax(-1, keepdim=True) + math.log(cut.beta))
+    # 4. The bias, last.
+    if isinstance(bias, Tensor):
+        if bias.shape != mixed.shape:
+            raise ValueError(f"bias {tuple(bias.shape)} does not fit scores {tuple(mixed.shape)}")
+        mixed = mixed + bias.to(device=mixed.device, dtype=torch.float32)
+    elif bias is not None:
+        _add(mixed, bias)
+    scores = mixed.masked_fill(forbidden, -math.inf)
+    sound = sound & scores.amax(-1).isfinite()
+    if not bool(sound.all()):
+        _refuse(sound)
+    return scores
+
+
+def _add(scores: Tensor, bias: Sequence[SparseBias | None]) -> None:
+    """Add one sparse bias to each row, in place."""
+    groups, vocab = scores.shape
+    if len(bias) != groups:
+        raise ValueError(f"{len(bias)} biases for {groups} groups")
+    rows = [row for row, each in enumerate(bias) for _ in each or ()]
+    tokens = [token for each in bias for token in each or ()]
+    if not tokens:
+        return
+    if min(tokens) < 0 or max(tokens) >= vocab:
+        raise ValueError(f"the bias names a token outside of the vocabulary of {vocab}")
+    values = torch.tensor([v for each in bias for v in (each or {}).values()], dtype=torch.float32)
+    # A token occurs once in each row, so nothing is accumulated and the order cannot matter.
+    at = torch.tensor([rows, tokens], device=scores.device)
+    scores[at[0], at[1]] += values.to(scores.device)
+
+
+def _refuse(sound: Tensor) -> None:
+    broken = tuple(int(row) for row in (~sound).nonzero().flatten())
+    raise BrokenLogits(
+        f"{len(broken)} of {len(sound)} groups have logits that are not numbers, or forbid every token",
+        groups=broken,
+        fix="load the weights in float32 or bfloat16 (float16 overflows on some models), and look for masks that clash",
+    )
+
+
+def sample(scores: Tensor, /, temperature: float, seed: int, position: int) -> int:
+    """The token chosen from scores [vocab]: see `sample_rows`."""
+    return sample_rows(scores.unsqueeze(0), [temperature], [seed], [position])[0]
+
+
+def sample_rows(
+    scores: Tensor, /, temperatures: Sequence[float], seeds: Sequence[int], positions: Sequence[int]
+) -> list[int]:
+    """One token for each row of scores [rows, vocab]; ties go to the lowest token id.
+
+    Temperature 0 takes the best. Otherwise the best of scores / temperature + Gumbel noise is taken, which draws from
+    softmax(scores / temperature); the noise of a token depends on (seed, position, token) and on nothing else: not on
+    the device, the batch, the size of the vocabulary or any global state.
+    """
+    rows, vocab = scores.shape
+    if not len(temperatures) == len(seeds) == len(positions) == rows:
+        raise ValueError(f"{rows} rows need as many temperatures, seeds and positions")
+    if not all(0 <= t < math.inf for t in temperatures):
+        raise ValueError("a temperature is a number from 0")
+    best = scores.amax(-1, keepdim=True)
+    ids = torch.arange(vocab, device=scores.device)
+    # argmax promises no order among ties on every device; the least id does.
+    greedy: list[int] = torch.where(scores == best, ids, vocab).amin(-1).tolist()
+    sound = best.isfinite().squeeze(-1)
+    if not bool(sound.all()):
+        _refuse(sound)
+    return [
+        token if temperature == 0 else _draw(scores[row], temperature, seeds[row], positions[row])
+        for row, (token, temperature) in enumerate(zip(greedy, temperatures, strict=True))
+    ]
+
+
+def _draw(scores: Tensor, temperature: float, seed: int, position: int) -> int:
+    """The best of one row with noise; only what can be chosen leaves the device."""
+    tokens = scores.isfinite().nonzero().flatten()
+    values = scores[tokens].double().cpu().numpy()
+    numbers = tokens.cpu().numpy()
+    # Philox is keyed and its stream is guaranteed by NumPy; 52 bits and a half lie strictly between 0 and 1.
+    key = np.array([seed & _WORD, position & _WORD], dtype=np.uint64)
+    raw = np.random.Philox(key=key).random_raw(int(numbers[-1]) + 1)[numbers]
+    uniform = ((raw >> np.uint64(12)) + 0.5) * 2.0**-52
+    return int(numbers[np.argmax(values / temperature - np.log(-np.log(uniform)))])
+
+
+def margins(scores: Tensor, /) -> Tensor:
+    """How far the best of each row of scores [..., vocab] leads the second; infinite where only one is left."""
+    first = scores.topk(2, dim=-1).values
+    return first[..., 0] - first[..., 1]

@@ -1,0 +1,228 @@
+"""What is asked of a language model, what it answers, and the one interface every engine stands behind.
+
+In: for each draft one prompt per branch, a preset that says how the branches are mixed, and where to stop.
+Out: the tokens, the text and why it ended. Nothing here knows an engine: `reference`, `batched` and any other take the
+same records, ask the same `DraftText` whether to go on, and so end a draft at the same token.
+Pixels never live in records: a prompt names its images and the arrays are handed in beside it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, Literal, Protocol
+
+from pydantic import Field, model_validator
+
+from generation.decoding.presets import Branch, Preset
+from retrieval.errors import OperatorError, RequestError
+from retrieval.pixels import Pixels
+from retrieval.record import Record
+
+Images = Mapping[str, Pixels]
+"""Display-ready grey images (float32 in [0, 1], [rows, columns]) by the name prompts use for them."""
+OnText = Callable[[int, str], None]
+"""Called with the number of the request and the text that has just become certain; never with an empty text."""
+Finish = Literal["end", "stop", "length"]
+"""Why a draft ended: the model said so, a stop string came, or `max_new_tokens` were written."""
+
+
+class InvalidPrompt(RequestError):
+    """A prompt that cannot be put to this model: an image nobody handed in, or markup where data should stand."""
+
+    code = "INVALID_PROMPT"
+
+
+class PromptTooLong(RequestError):
+    """Prompt and draft together exceed the positions the model knows; names the branch and both counts."""
+
+    code = "PROMPT_TOO_LONG"
+
+
+class ImagesNotSupported(RequestError):
+    """An image was put to a model that reads text only."""
+
+    code = "IMAGES_NOT_SUPPORTED"
+
+
+class MissingWeights(OperatorError):
+    """The model is not where it was said to be, or its weights are not all there; nothing is made up for them."""
+
+    code = "MISSING_WEIGHTS"
+
+
+class UnsafeWeights(OperatorError):
+    """The weights exist only as pickles, which can run code when they are read; they are never opened."""
+
+    code = "UNSAFE_WEIGHTS"
+
+
+class UnsupportedModel(OperatorError):
+    """The library has no code of its own for this model; code from a model's folder is never run."""
+
+    code = "UNSUPPORTED_MODEL"
+
+
+class NonFiniteLogits(OperatorError):
+    """The model answered NaN or infinity; a token chosen from that would mean nothing."""
+
+    code = "NON_FINITE_LOGITS"
+
+
+class ImageRef(Record):
+    """The place of one image in a message."""
+
+    name: str
+    """Under which the array is handed in."""
+
+
+class Message(Record):
+    """One turn of a conversation; the model's own chat template gives it its markup."""
+
+    role: Literal["system", "user", "assistant"]
+    content: tuple[str | ImageRef, ...]
+    """Texts and images in reading order. The texts are data: the markup of the model in them is refused."""
+
+
+class BranchPrompt(Record):
+    """The prompt of one branch, in exactly one of three forms."""
+
+    branch: Branch
+    messages: tuple[Message, ...] = ()
+    """Rendered by the model's chat template. Empty in the other two forms."""
+    text: str = ""
+    """The finished prompt with all its markup, tokenised as it stands: nothing is put before or after it."""
+    token_ids: tuple[int, ...] = ()
+    """The finished prompt as tokens; without images only, since engines expand an image's place differently."""
+    text_images: tuple[str, ...] = ()
+    """The images whose places stand in `text`, in order. Messages carry their own."""
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The names of this branch's images, in the order in which they stand in the prompt."""
+        named = (part.name for message in self.messages for part in message.content if isinstance(part, ImageRef))
+        return (*self.text_images, *named)
+
+    @model_validator(mode="after")
+    def _one_form(self) -> "BranchPrompt":
+        if sum(map(bool, (self.messages, self.text, self.token_ids))) != 1:
+            raise ValueError("a prompt has exactly one of messages, text and token_ids")
+        if self.text_images and not self.text:
+            raise ValueError("text_images belong to text")
+        return self
+
+
+class GenerationRequest(Record):
+    """One draft to write."""
+
+    branches: tuple[BranchPrompt, ...] = Field(min_length=1)
+    """One prompt per branch, in any order; those the preset does not mix are not run."""
+    preset: Preset
+    phrases: tuple[tuple[str, float], ...] = ()
+    """Concept phrases with the experts' calibrated probability of each; read only by a preset that has a bias."""
+    max_new_tokens: int = Field(default=256, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0)
+    """0 takes the most likely token."""
+    seed: int = Field(default=0, ge=0)
+    """The same request and seed draw the same tokens on every engine."""
+    stop: tuple[str, ...] = ()
+    """Texts at whose first appearance the draft ends; they are not part of it."""
+
+    @property
+    def mixed(self) -> tuple[BranchPrompt, ...]:
+        """The prompts of the branches the preset mixes, in its order."""
+        given = {prompt.branch: prompt for prompt in self.branches}
+        return tuple(given[branch] for branch in self.preset.branches)
+
+    @model_validator(mode="after")
+    def _branches_fit(self) -> "GenerationRequest":
+        given = [prompt.branch for prompt in self.branches]
+        if len(set(given)) != len(given):
+            raise ValueError("a branch has two prompts")
+        if missing := [branch for branch in self.preset.branches if branch not in given]:
+            raise ValueError(f"preset {self.preset.name} mixes branches without a prompt: {', '.join(missing)}")
+        if not all(self.stop):
+            raise ValueError("an empty stop string would end every draft at once")
+        return self
+
+
+class Generated(Record):
+    """What one request gave."""
+
+    token_ids: tuple[int, ...]
+    """What was written, without the end token; with the tokens of a stop string, which `text` lacks."""
+    text: str
+    finish: Finish
+    margins: tuple[float, ...]
+    """Per step, how far the chosen token led the next best; small where another engine may differ by rounding."""
+    prompt_tokens: tuple[int, ...]
+    """The length of each mixed branch's prompt, images included: what the draft cost before its first token."""
+
+
+class Generator(Protocol):
+    """An engine that writes drafts."""
+
+    name: ClassVar[str]
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], images: Images, on_text: OnText | None = None
+    ) -> list[Generated]:
+        """Write one draft per request, in the order of the requests; every fault of a request comes before any work."""
+        ...
+
+
+class DraftText:
+    """One draft while it is written: takes token after token, knows the text so far and whether it has ended."""
+
+    def __init__(
+        self, request: GenerationRequest, end_ids: frozenset[int], decode: Callable[[Sequence[int]], str]
+    ) -> None:
+        self._request = request
+        self._end_ids = end_ids
+        self._decode = decode
+        self._shown = 0
+        self._margins: list[float] = []
+        self._text = ""
+        self.token_ids: list[int] = []
+        """What was written so far, without the end token."""
+        self.finish: Finish | None = None
+        """None while the draft goes on."""
+
+    @property
+    def step(self) -> int:
+        """Number of the token that comes next, from 0."""
+        return len(self._margins)
+
+    def add(self, token: int, margin: float) -> str:
+        """Take the next token; returns the text that can be shown now because no later token can change it."""
+        self._margins.append(margin)
+        if token in self._end_ids:
+            self.finish = "end"
+        else:
+            self.token_ids.append(token)
+            # Decoded as a whole each time: a token may be half a character, and some put no space before a first word.
+            self._text = self._decode(self.token_ids)
+            found = [at for at in map(self._text.find, self._request.stop) if at >= 0]
+            if found:
+                self._text = self._text[: min(found)]
+                self.finish = "stop"
+            elif len(self.token_ids) == self._request.max_new_tokens:
+                self.finish = "length"
+        ready = len(self._text) if self.finish else self._certain()
+        shown, self._shown = self._text[self._shown : ready], max(self._shown, ready)
+        return shown
+
+    def result(self, prompt_tokens: Sequence[int]) -> Generated:
+        """The ended draft."""
+        if self.finish is None:
+            raise RuntimeError("the draft has not ended")
+        return Generated(
+            token_ids=tuple(self.token_ids),
+            text=self._text,
+            finish=self.finish,
+            margins=tuple(self._margins),
+            prompt_tokens=tuple(prompt_tokens),
+        )
+
+    def _certain(self) -> int:
+        """How much of the text cannot change: not half a character, nor what may be the head of a stop string."""
+        text = self._text.rstrip("\ufffd")
+        heads = (stop[:length] for stop in self._request.stop for length in range(1, len(stop)))
+        return len(text) - max((len(head) for head in heads if text.endswith(head)), default=0)

@@ -1,0 +1,61 @@
+"""What is known of a study beside the text that is checked, as a record: None means "not known", never "none"."""
+
+from typing import Literal
+
+from retrieval.expert_scores import ExpertScores
+from retrieval.extraction.extractor import READ_SECTIONS
+from retrieval.mentions import ConceptId, ReadConcepts
+from retrieval.record import Record
+from retrieval.records import Case, CaseId, Report, SectionName
+
+Unit = Literal["mm", "ml", "%", "degrees", "Fr"]
+"""Units after conversion: lengths are in mm, volumes in ml."""
+
+
+class Quantity(Record):
+    """A number with its unit."""
+
+    value: float
+    """In `unit`."""
+    unit: Unit
+    """What it counts."""
+
+
+class SimilarReport(Record):
+    """The report of a retrieved case. Never a prior: it belongs to another patient."""
+
+    case_id: CaseId
+    """Which case."""
+    report: Report
+    """Its report; what a text may have been copied from."""
+    concepts: ReadConcepts | None = None
+    """What it says; None when nothing has read it, then the checks read it."""
+
+    @classmethod
+    def of(cls, case: Case) -> "SimilarReport":
+        """The part of a case that checks need."""
+        return cls(case_id=case.case_id, report=case.report, concepts=case.concepts)
+
+
+class CheckContext(Record):
+    """Everything beside the text; a check whose input is None does not run, and `check` says so."""
+
+    has_prior: bool | None = None
+    """Whether an earlier study was given; None when nobody knows."""
+    compared: frozenset[ConceptId] | None = None
+    """Findings for which the study was compared with the earlier one; None when no comparison is known of."""
+    history: str | None = None
+    """What was given in words: indication, history, technique, comparison; None when nothing was handed in, empty when
+    it was and says nothing."""
+    devices: frozenset[ConceptId] | None = None
+    """Devices, and traces of operations, that are known or were detected on the images; None without a detector."""
+    measurements: tuple[Quantity, ...] | None = None
+    """What was measured on this study; empty when nothing was, None when nobody knows."""
+    experts: ExpertScores | None = None
+    """What a classifier says of this study; None without one."""
+    cases: tuple[SimilarReport, ...] | None = None
+    """Retrieved cases, nearest first; None when nothing was retrieved."""
+    supports: dict[int, tuple[CaseId, ...]] | None = None
+    """For a draft: which of `cases` each sentence, by number, rests on; None for a text that cites none."""
+    sections: tuple[SectionName, ...] = READ_SECTIONS
+    """Which sections are checked, of those that are read."""

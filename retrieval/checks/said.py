@@ -1,0 +1,155 @@
+"""A report as the checks see it: its sentences, what each says, and when two statements speak of one thing."""
+
+import re
+from typing import Final, NamedTuple
+
+from retrieval.checks.remark import Remark, RemarkCode, Severity
+from retrieval.extraction.extractor import READ_SECTIONS, Extractor
+from retrieval.extraction.sentences import sentence_spans
+from retrieval.mentions import ConceptId, ConceptMention, Side
+from retrieval.ontology.ontology import Ontology
+from retrieval.records import Report, SectionName
+
+FINDINGS: Final = ("finding", "diagnosis")
+"""Kinds that a patient has; the others are devices, operations, views and statements of normality."""
+RESTRICTED: Final = re.compile(
+    r"\b(?:otherwise|remain\w*|rest of|elsewhere|except|other than|aside from|apart from|besides|additional|further)\b",
+    re.I,
+)
+"""Words by which a statement speaks of what is left, beside what was named before."""
+_URGENT: Final = ("critical", "significant")
+
+
+class SentenceAt(NamedTuple):
+    """One sentence of findings or impression."""
+
+    number: int
+    """From 0, as mentions count them."""
+    section: SectionName
+    """Where it stands."""
+    start: int
+    """First character in the report."""
+    end: int
+    """One past its last character."""
+    text: str
+    """As written."""
+    mentions: tuple[ConceptMention, ...]
+    """What it says."""
+
+
+class Said:
+    """The sentences of some sections of a report, with what they say; offsets are into the report's text."""
+
+    def __init__(self, report: Report, extractor: Extractor, sections: tuple[SectionName, ...] = READ_SECTIONS) -> None:
+        """Read the report; sentences carry the numbers that `Extractor.read_report` gives them."""
+        self.extractor = extractor
+        self.ontology: Ontology = extractor.ontology
+        self.text = report.text
+        read = extractor.read_report(report).mentions
+        by_sentence: dict[int, list[ConceptMention]] = {}
+        for m in read:
+            by_sentence.setdefault(m.sentence, []).append(m)
+        found: list[SentenceAt] = []
+        number = 0
+        for section in report.sections:
+            if section.name not in READ_SECTIONS or not section.text:
+                continue
+            start = report.text.find(section.text, section.start)
+            for first, last in sentence_spans(section.text):
+                if section.name in sections:
+                    text, mentions = section.text[first:last], tuple(by_sentence.get(number, ()))
+                    found.append(SentenceAt(number, section.name, start + first, start + last, text, mentions))
+                number += 1
+        self.sentences = tuple(found)
+        """In the order of the text."""
+        self.mentions = tuple(m for s in found for m in s.mentions)
+        """In the order of the text."""
+        self._sections = {s.number: s.section for s in found}
+
+    def section_of(self, mention: ConceptMention) -> SectionName:
+        """The section a mention stands in."""
+        return self._sections[mention.sentence]
+
+    def sentence_of(self, mention: ConceptMention) -> SentenceAt:
+        """The sentence a mention stands in."""
+        return next(s for s in self.sentences if s.number == mention.sentence)
+
+    def name(self, concept: ConceptId) -> str:
+        """What a radiologist calls it."""
+        return self.ontology[concept].name
+
+    def is_finding(self, mention: ConceptMention) -> bool:
+        """Whether it is about something a patient has."""
+        return self.ontology[mention.concept].kind in FINDINGS
+
+    def weight(self, *concepts: ConceptId) -> Severity:
+        """Hard for what is critical or significant, soft for the rest."""
+        return "hard" if any(self.ontology[c].acuity in _URGENT for c in concepts) else "soft"
+
+    def related(self, one: ConceptId, other: ConceptId) -> bool:
+        """Whether one of them is the other or narrower."""
+        return self.ontology.is_a(one, other) or self.ontology.is_a(other, one)
+
+    def is_new_only(self, mention: ConceptMention) -> bool:
+        """Whether it only says that nothing of the kind is new, which leaves open whether an old one is there."""
+        return mention.change == self.ontology["no_new"].id
+
+    def around(self, site: ConceptId) -> frozenset[ConceptId]:
+        """A place, what it is a kind of, and everything it is part of."""
+        found, waiting = {site}, [site]
+        while waiting:
+            concept = self.ontology[waiting.pop()]
+            new = [p for p in self.ontology.ids((*concept.is_a, *concept.part_of)) if p not in found]
+            found.update(new)
+            waiting += new
+        return frozenset(found)
+
+    def one_place(self, one: ConceptMention, other: ConceptMention) -> bool:
+        """Whether both can speak of one place: no opposite sides, and no sites that lie apart."""
+        if opposite(one.side, other.side):
+            return False
+        if not one.sites or not other.sites:
+            return True
+        return any(a in self.around(b) or b in self.around(a) for a in one.sites for b in other.sites)
+
+
+def opposite(one: Side | None, other: Side | None) -> bool:
+    """Whether one is left and the other right."""
+    return {one, other} == {"left", "right"}
+
+
+def upper(name: str) -> str:
+    """A name as a sentence begins with it; an abbreviation keeps its case."""
+    return name[:1].upper() + name[1:]
+
+
+def remark_on(
+    mention: ConceptMention, code: RemarkCode, severity: Severity, explanation: str, *also: ConceptId
+) -> Remark:
+    """A remark at the words of a mention."""
+    return Remark(
+        code=code,
+        severity=severity,
+        sentence=mention.sentence,
+        start=mention.start,
+        end=mention.end,
+        concepts=tuple(dict.fromkeys((mention.concept, *also))),
+        explanation=explanation,
+    )
+
+
+def remark_at(
+    sentence: SentenceAt, span: tuple[int, int], code: RemarkCode, severity: Severity, explanation: str
+) -> Remark:
+    """A remark at some words of a sentence, with the concepts that these words name; `span` is into the sentence."""
+    start, end = sentence.start + span[0], sentence.start + span[1]
+    concepts = tuple(dict.fromkeys(m.concept for m in sentence.mentions if m.start < end and start < m.end))
+    return Remark(
+        code=code,
+        severity=severity,
+        sentence=sentence.number,
+        start=start,
+        end=end,
+        concepts=concepts,
+        explanation=explanation,
+    )

@@ -1,0 +1,1 @@
+"""What makes two studies similar in words: concept sets, report text, and the fusion of several rankings into one."""
