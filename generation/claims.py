@@ -153,6 +153,7 @@ def _topic(concept: ConceptId) -> Topic:
     if ontology[concept].kind in ("device", "postoperative"):
         return "devices"
     sites=ontology[concept].site
+    if ontology[concept].slug=="no_acute_bone_finding": return "bones"
     places = list(sites[:1])
     for place in places:
         if place in _TOPIC_OF_PLACE:

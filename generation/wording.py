@@ -96,7 +96,7 @@ def choose(
     # 2. Abnormal claims choose first: they may bring their own normal clauses.
     covered: set[Claim] = set()
     chosen: list[Candidate] = []
-    for claim in sorted(accepted, key=lambda c: (c.polarity != "present", -vote.share[c], c)):
+    for claim in sorted(accepted, key=lambda c: (c.polarity != "present", (-len(__import__("retrieval.ontology.ontology",fromlist=["load"]).load().ancestors(c.concept)) if __import__("os").environ.get("GEN_ORDER") and c.polarity=="present" else 0), -vote.share[c], c)):
         if claim in covered:
             continue
         # 3. Words are taken from a voting case; failing that, from one retrieved further down, and last from the
@@ -108,6 +108,10 @@ def choose(
             worth = [_worth(c, group, covered, vote, settings) for c in options]
             best = options[worth.index(max(worth))]
             covered |= best.sentence.claims
+            import os
+            if os.environ.get("GEN_COVER"):
+                from retrieval.ontology.ontology import load
+                covered |= {Claim("present", b) for c in best.sentence.claims if c.polarity=="present" for b in load().ancestors(c.concept)}
             chosen.append(best)
     # 4. In reading order; within a topic, in the order chosen.
     return sorted(chosen, key=lambda c: order.index(topic(c.sentence.claims, order)))

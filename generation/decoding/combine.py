@@ -91,8 +91,8 @@ def combine_groups(
         mixed = mixed + held[:, k, None] * logs[:, k].masked_fill(forbidden, 0.0)
     # 3. The cut, by the branch's own view.
     if cut is not None:
-        if not 0 <= cut.branch < branches:
-            raise ValueError(f"no branch {cut.branch} among {branches}")
+        if not (0 <= cut.branch < branches and 0 < cut.beta <= 1):
+            raise ValueError(f"{cut} is no cut of {branches} branches")
         view = logs[:, cut.branch].masked_fill(forbidden, -math.inf)
         forbidden = forbidden | (view < view.amax(-1, keepdim=True) + math.log(cut.beta))
     # 4. The bias, last.

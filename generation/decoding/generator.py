@@ -11,7 +11,9 @@ from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
 
+from generation.decoding.bias import PhraseBias, log_odds, published_bias
 from generation.decoding.presets import Branch, Preset
+from generation.decoding.tokenizer import Tokenizer
 from retrieval.errors import OperatorError, RequestError
 from retrieval.pixels import Pixels
 from retrieval.record import Record
@@ -60,12 +62,6 @@ class UnsupportedModel(OperatorError):
     code = "UNSUPPORTED_MODEL"
 
 
-class NonFiniteLogits(OperatorError):
-    """The model answered NaN or infinity; a token chosen from that would mean nothing."""
-
-    code = "NON_FINITE_LOGITS"
-
-
 class ImageRef(Record):
     """The place of one image in a message."""
 
@@ -109,14 +105,25 @@ class BranchPrompt(Record):
         return self
 
 
+class Phrase(Record):
+    """A finding that a preset with a bias leans towards or away from."""
+
+    label: str
+    """As it is written inside a sentence."""
+    probability: float = Field(ge=0, le=1)
+    """The experts' calibrated probability that it is there; .5 leans nowhere, and keeps its words from other labels."""
+    forms: tuple[str, ...] = ()
+    """Other wordings of the same finding."""
+
+
 class GenerationRequest(Record):
     """One draft to write."""
 
     branches: tuple[BranchPrompt, ...] = Field(min_length=1)
     """One prompt per branch, in any order; those the preset does not mix are not run."""
     preset: Preset
-    phrases: tuple[tuple[str, float], ...] = ()
-    """Concept phrases with the experts' calibrated probability of each; read only by a preset that has a bias."""
+    phrases: tuple[Phrase, ...] = ()
+    """Read only by a preset that has a bias."""
     max_new_tokens: int = Field(default=256, ge=1)
     temperature: float = Field(default=0.0, ge=0.0)
     """0 takes the most likely token."""
@@ -151,7 +158,7 @@ class Generated(Record):
     text: str
     finish: Finish
     margins: tuple[float, ...]
-    """Per step, how far the chosen token led the next best; small where another engine may differ by rounding."""
+    """Per step, how far the best score led the second; where it is tiny another engine may choose otherwise."""
     prompt_tokens: tuple[int, ...]
     """The length of each mixed branch's prompt, images included: what the draft cost before its first token."""
 
@@ -166,6 +173,25 @@ class Generator(Protocol):
     ) -> list[Generated]:
         """Write one draft per request, in the order of the requests; every fault of a request comes before any work."""
         ...
+
+
+def bias_of(request: GenerationRequest, tokenizer: Tokenizer) -> Callable[[Sequence[int]], Mapping[int, float]]:
+    """What the request's preset adds to which token's score, given the tokens written so far."""
+    preset = request.preset
+    if preset.bias == "none":
+        return lambda _: {}
+    if preset.bias == "published":
+        always = preset.scaled(
+            published_bias(tokenizer, {each.label: each.probability for each in request.phrases}, gamma=preset.gamma)
+        )
+        return lambda _: always
+    phrases = PhraseBias(
+        tokenizer,
+        {each.label: log_odds(each.probability) for each in request.phrases},
+        forms={each.label: each.forms for each in request.phrases},
+        gamma=preset.gamma,
+    )
+    return lambda written: preset.scaled(phrases.at(written))
 
 
 class DraftText:

@@ -36,13 +36,6 @@ class Cut(NamedTuple):
     beta: float
     """In (0, 1]; 1 leaves only the likeliest tokens, and ties."""
 
-    @classmethod
-    def checked(cls, branch: int, beta: float) -> "Cut":
-        """A cut whose `beta` is one."""
-        if not 0 < beta <= 1:
-            raise ValueError(f"beta {beta} is not in (0, 1]")
-        return cls(branch, beta)
-
 
 class Plausible(Record):
     """The adaptive plausibility constraint of contrastive decoding (Li et al. 2023), in its later form on one branch."""
@@ -108,7 +101,7 @@ class Preset(Record):
         """The cut by row instead of by name, as `combine` takes it."""
         if self.plausible is None:
             return None
-        return Cut.checked(self.branches.index(self.plausible.branch), self.plausible.beta)
+        return Cut(self.branches.index(self.plausible.branch), self.plausible.beta)
 
     def scaled(self, bias: Mapping[int, float]) -> dict[int, float]:
         """The share of a bias that this preset adds; a ban (minus infinity) stays one."""

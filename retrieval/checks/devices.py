@@ -1,4 +1,4 @@
-"""Devices: stated though nothing shows them, moved though nothing earlier is known, or at a place that is wrong for them.
+"""Devices: stated though nothing shows them, moved though nothing earlier is known, or at a wrong place.
 
 Positions are read only where the text states them. The rules are those of teaching texts and await a radiologist's
 review: endotracheal tube 3 to 7 cm above the carina with the neck neutral, central catheter in the lower superior vena
@@ -64,8 +64,8 @@ def device_event(said: Said, context: CheckContext) -> Iterator[Remark]:
     for m in said.mentions:
         if said.ontology[m.concept].kind == _KIND and m.change in events:
             explanation = (
-                f"{upper(said.name(m.concept))} is called {said.name(m.change)}, which no single study can show, and no "
-                "earlier study was given."
+                f"{upper(said.name(m.concept))} is called {said.name(m.change)}, which no single study shows, and no earlier "
+                "study was given."
             )
             yield remark_on(m, "DEVICE_STATE", "hard", explanation)
 
@@ -94,7 +94,9 @@ def _misplaced(said: Said, sentence: SentenceAt, m: ConceptMention, drained: lis
             return f"{millimetres / 10:g} cm above the carina lies outside the usual 3 to 7 cm"
     elif _is(said, m, "central_venous_catheter"):
         if m.sites and _TIP.search(sentence.text) and not set(m.sites) & set(said.ontology.ids(_CENTRAL)):
-            return f"the tip should lie in the lower superior vena cava or at the cavoatrial junction, not in {_at(said, m)}"
+            return (
+                f"its tip should lie low in the superior vena cava or at the cavoatrial junction, not in {_at(said, m)}"
+            )
     elif _is(said, m, "enteric_tube"):
         if _TIP.search(sentence.text) and m.sites and set(m.sites) <= set(said.ontology.ids(_TOO_HIGH)):
             return f"tip and side hole should lie in the stomach, not in {_at(said, m)}"

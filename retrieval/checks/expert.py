@@ -1,8 +1,8 @@
 """A text against the classifier: what it contradicts, what it leaves out, and where the two are not equally sure.
 
 The hierarchy decides what contradicts what. A consolidation that is stated contradicts a classifier that excludes any
-opacity, and an opacity that is stated does not contradict one that excludes consolidation; a denied opacity contradicts a
-classifier that found a consolidation.
+opacity, and an opacity that is stated does not contradict one that excludes consolidation; a denied opacity contradicts one that
+found a consolidation.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """What no image shows: numbers that nobody measured, and words about the patient or about other people.
 
-An allowance is made for everything the context holds: a measurement that was made, a history that was given, a device or
+An allowance is made for everything the context holds: a measurement that was made, a history that was given, a device or a
 trace of an operation that is seen, a finding that the classifier found.
 """
 
@@ -12,6 +12,7 @@ from retrieval.checks.context import CheckContext, Quantity, Unit
 from retrieval.checks.remark import Remark
 from retrieval.checks.said import Said, SentenceAt, remark_at
 from retrieval.extraction.tokens import tokenise, word_set
+from retrieval.mentions import ConceptId
 
 _QUANTITY: Final = re.compile(
     r"(?<![\w.])(?:\d{1,4}(?:\.\d{1,3})?\s{0,2}(?:x|by|-|to)\s{0,2}){0,2}\d{1,4}(?:\.\d{1,3})?[\s-]{0,2}"
@@ -35,7 +36,7 @@ _TOLD: Final = re.compile(
     r"\b(?:discussed|communicated|called|telephoned|phoned|paged|notified|informed|conveyed|relayed|reported|faxed|"
     r"reviewed|telephoning|acknowledged)\b[^.;]{0,80}\b(?:dr|doctor|physicians?|clinicians?|nurses?|team|providers?|"
     r"residents?|surgeons?|(?:tele)?phone|clinic|office|department|patient|a\.?m|p\.?m|hours)\b|"
-    r"\b(?:dr|doctor)\b\.?[^.;]{0,60}\b(?:was|were|has been)\s+(?:notified|informed|called|paged|contacted|made aware)\b",
+    r"\b(?:dr|doctor)\b\.?[^.;]{0,60}\b(?:was|were|has been)\s+(?:notified|informed|called|paged|made aware)\b",
     re.I,
 )
 _MODALITY: Final = re.compile(
@@ -49,7 +50,7 @@ _MODALITY: Final = re.compile(
 _CLAIM: Final = re.compile(
     r"\b(?:status[- ]?post|s/p|(?:(?:past|prior|previous|known|remote|clinical|given|provided|the|patient'?s?)\s+)*"
     r"history(?:\s+of)?|underwent|(?:has|have) undergone|diagnosed with|treated (?:for|with)|"
-    r"(?:the )?patient (?:has|had|is|was|reports?|complains?|presents?|denies|states)|presents? with|complain\w* of|"
+    r"(?:the )?patient (?:has|had|is an?|was|reports?|complains?|presents?|denies|states)|presents? with|complain\w* of|"
     r"\d{1,3}[- ]years?[- ]old|smoker|smoking)\b",
     re.I,
 )
@@ -90,7 +91,7 @@ def not_on_the_image(said: Said, context: CheckContext) -> Iterator[Remark]:
     if context.history is None:
         return
     given = set(tokenise(context.history).words) - _EMPTY
-    known = {m.concept for m in said.extractor.read(context.history)} | (context.devices or frozenset())
+    known = (context.devices or frozenset()) | {m.concept for m in said.extractor.read(context.history)}
     known |= {s.concept for s in (context.experts.scores if context.experts else ()) if s.band == "present"}
     for sentence in said.sentences:
         for found in _TOLD.finditer(sentence.text):
@@ -106,7 +107,7 @@ def not_on_the_image(said: Said, context: CheckContext) -> Iterator[Remark]:
             end = _CLAUSE_END.search(sentence.text, found.end())
             last = end.start() if end else len(sentence.text)
             claimed = set(tokenise(sentence.text[found.start() : last]).words) - _EMPTY
-            if claimed & given or _seen(said, sentence, (found.start(), last), known):
+            if not claimed or claimed & given or _seen(said, sentence, (found.start(), last), known):
                 continue
             explanation = "This is told of the patient, and neither the image nor what was given shows it."
             yield remark_at(sentence, (found.start(), last), "NONIMAGE", "hard", explanation)
@@ -116,8 +117,8 @@ def _equal(one: Quantity, other: Quantity) -> bool:
     return one.unit == other.unit and abs(one.value - other.value) <= _TOLERANCE
 
 
-def _seen(said: Said, sentence: SentenceAt, span: tuple[int, int], known: set[str] | set[object]) -> bool:
+def _seen(said: Said, sentence: SentenceAt, span: tuple[int, int], known: frozenset[ConceptId]) -> bool:
     """Whether what a claim names is known, or is there to be seen like an operation's wires and clips."""
     first, last = sentence.start + span[0], sentence.start + span[1]
     named = [m for m in sentence.mentions if m.start < last and first < m.end]
-    return any(said.related(m.concept, k) for m in named for k in known)  # type: ignore[arg-type]
+    return any(said.related(m.concept, k) for m in named for k in known)

@@ -12,13 +12,15 @@ from retrieval.mentions import ConceptId, ConceptMention
 
 _PAST: Final = ("chronic", "old", "healed")
 """Ages of a finding that a denial of acute disease leaves room for."""
+_APART: Final = ("normal", "view")
+"""Kinds of which denials are not about the patient."""
 _SHORT: Final = 3
 """Words a sentence needs before saying it twice is worth a remark."""
 
 
 def contradiction(said: Said, context: CheckContext) -> Iterator[Remark]:
     """One finding stated and denied, in two sentences, without a side, place or degree that tells them apart."""
-    stated = [m for m in said.mentions if m.certainty == "present" and said.ontology[m.concept].kind != "normal"]
+    stated = [m for m in said.mentions if m.certainty == "present" and said.ontology[m.concept].kind not in _APART]
     denied = [m for m in said.mentions if m.certainty == "absent"]
     for no in denied:
         for yes in stated:

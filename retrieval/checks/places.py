@@ -18,12 +18,15 @@ from retrieval.ontology.ontology import Ontology
 def side_against_expert(said: Said, context: CheckContext) -> Iterator[Remark]:
     """A finding on the left that the classifier located on the right, or the other way round."""
     located = [s for s in (context.experts.scores if context.experts else ()) if s.band == "present" and s.side]
-    for m in said.mentions:
-        if m.certainty == "absent" or m.side not in ("left", "right"):
-            continue
+    sided = [m for m in said.mentions if m.certainty != "absent" and m.side]
+    for m in sided:
         scores = [s for s in located if said.related(m.concept, s.concept)]
-        # Of a related pair only the nearest speaks: an opacity on the left beside a nodule on the right are two things.
-        exact = [s for s in scores if s.concept == m.concept] or scores
+        exact = [s for s in scores if s.concept == m.concept]
+        # A nodule on the right beside an opacity on the left, as located, are two things.
+        if not exact:
+            exact = [
+                s for s in scores if not any(o.side == s.side and said.related(o.concept, s.concept) for o in sided)
+            ]
         if exact and all(opposite(m.side, s.side) for s in exact):
             explanation = (
                 f"{upper(said.name(m.concept))} is placed on the {m.side}, and the image classifier located "

@@ -67,7 +67,8 @@ def judge(
     for c in cues:
         if c.cue in _BACKWARD:
             for i in _before(words, c, spans, stops):
-                if verdicts[i] != "elsewhere":
+                # A device that is poorly seen is still there.
+                if verdicts[i] != "elsewhere" and not (c.cue == "elsewhere_before" and i in history_counts):
                     verdicts[i] = _VERDICT[c.cue]
         elif c.cue == "open_both":
             for i in _both(c, spans, stops):

@@ -125,6 +125,13 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         *(f"may not be {seen}" for seen in _SEEN),
         *(f"might not be {seen}" for seen in _SEEN),
         *(f"is better {seen}" for seen in _SEEN),
+        # About what can be seen, which says nothing of what is there.
+        *_lines("""
+        not well seen, not well visualized, not well demonstrated, not well evaluated, not fully evaluated, not
+        fully visualized, not adequately evaluated, not optimally evaluated, is not well seen, is not well
+        visualized, are not well seen, are not well visualized, not well appreciated, not as well seen, poorly seen,
+        poorly visualized, not completely visualized, not completely seen
+        """),
     ],
     "end": _lines("""
         but, however, although, though, except, except for, aside from, other than, apart from, besides, whereas,
@@ -147,18 +154,14 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         without interval change, without significant interval change, no substantial change, no substantial change
         in, no acute change, no acute interval change, no adverse change, no relevant change, not changed, not
         significantly changed, has not changed, have not changed, not appreciably changed, no definite change, no
-        increase in, no decrease in, no increase, no decrease, not only, not well seen, not well visualized, not
-        well demonstrated, not well evaluated, not well defined, not fully evaluated, not fully visualized, not
-        adequately evaluated, not fully included, not included, not optimally evaluated, is not well seen, is not
-        well visualized, are not well seen, are not well visualized, not well appreciated, not as well seen, not
-        imaged, not clear, poorly seen, poorly visualized, not completely visualized, not completely seen, no
-        comparison, no comparisons, otherwise normal, otherwise
-        unremarkable, otherwise clear, otherwise intact, otherwise within normal limits, near normal, upper limits
-        of normal, upper limit of normal, upper normal limits, upper normal, high normal, top normal, top limits of
-        normal, limits of normal, borderline normal, not normal, age indeterminate, no need, not necessarily, no
-        further evaluation, if any, not previously seen, not previously, not previously identified, not previously
-        noted, not seen previously, was not present, not present previously, not present on the prior, not seen on
-        prior, not seen on the prior, not definitely new, normal variant
+        increase in, no decrease in, no increase, no decrease, not only, not well defined, not fully included, not
+        included, not imaged, not clear, no comparison, no comparisons, otherwise normal, otherwise unremarkable,
+        otherwise clear, otherwise intact, otherwise within normal limits, near normal, upper limits of normal,
+        upper limit of normal, upper normal limits, upper normal, high normal, top normal, top limits of normal,
+        limits of normal, borderline normal, not normal, age indeterminate, no need, not necessarily, no further
+        evaluation, if any, not previously seen, not previously, not previously identified, not previously noted,
+        not seen previously, not present previously, not present on the prior, not seen on prior, not seen on the
+        prior, not definitely new, normal variant
     """),
     ],
 }

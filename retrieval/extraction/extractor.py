@@ -8,6 +8,7 @@ about a thousand reports a second on one core (evaluation/measured/extraction.js
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -188,6 +189,7 @@ def _digest(further: Sequence[tuple[ConceptId, str]]) -> str:
     return "/" + hashlib.sha256(repr(further).encode()).hexdigest()[:12] if further else ""
 
 
+@cache
 def _rules() -> str:
     """Digest of this package's code: mentions of other rules are not the same mentions."""
     files = sorted(Path(__file__).parent.glob("*.py"))

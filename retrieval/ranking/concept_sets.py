@@ -69,8 +69,9 @@ def concepts_of_report(read: ReadConcepts, ontology: Ontology) -> ConceptSet:
 
 
 def concepts_of_experts(scores: ExpertScores) -> ConceptSet:
-    """What the experts settled, and by half what they left open. Compare with it asymmetrically: what is not in it was
-    never asked.
+    """What the experts settled, and by half what they left open.
+
+    Compare with it asymmetrically: what is not in it was never asked.
     """
     by_band = {band: [s for s in scores.scores if s.band == band] for band in ("absent", "uncertain", "present")}
     present = {s.concept: 0.5 for s in by_band["uncertain"]} | {s.concept: 1.0 for s in by_band["present"]}
@@ -100,8 +101,7 @@ def concepts_of_neighbours(
     present: dict[ConceptId, float] = {}
     for c, vote in votes.items():
         base = base_rates.get(c, 0.0)
-        if witnesses[c] >= WITNESSES and vote > base * total:
-            # More than every case cannot be: rounding of the sums is the only way there.
+        if witnesses[c] >= WITNESSES and base < 1:
             degree = floor(min((vote / total - base) / (1 - base), 1.0) * STEPS) / STEPS
             if degree > 0:
                 present[c] = degree
@@ -112,8 +112,8 @@ def restrict(concepts: ConceptSet, ontology: Ontology, anatomy: str) -> ConceptS
     """What is said of one part of the body, given by id or slug; a sided part keeps its side only.
 
     The sites of the report decide where they narrow down what the ontology allows ("opacity in the upper lobe"). Where
-    they do not ("effusion at the base": the pleural space is not in the base), the allowed sites do. A concept without a
-    side stays, because it may lie on either.
+    they do not ("effusion at the base": the pleural space is not in the base), the allowed sites do. A concept without
+    a side stays, because it may lie on either.
     """
     place = ontology[anatomy]
     side, base = _side_of(place, ontology)

@@ -6,14 +6,14 @@
 
     similarity = (I + .3 I') / (I + .3 I' + case_only (D_c + .3 D'_c) + query_only (D_q + .3 D'_q) + C)
 
-where ' marks what is denied instead of stated. This is Tversky's ratio (1977) with a term for contradiction, on the sets
-that `Expansion` makes. Symmetric, both shares are one half, which is Dice's; asymmetric, what only the case says weighs
-little, because the query (expert scores, a vote of neighbours) never asked. `postings.py` is the same, fast.
+where ' marks what is denied instead of stated. This is Tversky's ratio (1977) with a term for contradiction, on the
+sets that `Expansion` makes. Symmetric, both shares are one half, which is Dice's; asymmetric, what only the case says
+weighs little, because the query (expert scores, a vote of neighbours) never asked. `postings.py` is the same, fast.
 """
 
 from collections.abc import Iterable, Mapping
 from math import log
-from typing import Final, Literal, NamedTuple, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +34,11 @@ DENIED: Final = 0.3
 OTHER_SIDE: Final = 0.5
 """What remains of a shared concept when one set has it on the left and the other on the right."""
 GRAIN: Final = 1024
-"""Weights are multiples of one over this. With degrees in 64ths and sides in halves every product is a multiple of 2^-17
-and every sum below 2^36, so float64 holds them exactly in whatever order they are added."""
+"""Weights are multiples of one over this. With degrees in 64ths and sides in halves every product is a multiple of
+2^-17, and no sum comes near 2^36, so float64 holds them exactly in whatever order they are added."""
 _FLOOR: Final = 0.1
 """Added to the information of a concept, so that what every report says still counts for something."""
+_All = dict[ConceptId, Said]
 _Number = TypeVar("_Number", float, NDArray[np.float64])
 
 
@@ -106,26 +107,26 @@ class Weights:
         return known[concept]
 
 
-class Terms(NamedTuple):
+class Terms(NamedTuple, Generic[_Number]):
     """The sums that the similarity is made of: numbers for one case, or arrays with one value a case."""
 
-    shared_present: float | NDArray[np.float64]
+    shared_present: _Number
     """Present in both."""
-    shared_absent: float | NDArray[np.float64]
+    shared_absent: _Number
     """Denied in both."""
-    contradicted: float | NDArray[np.float64]
+    contradicted: _Number
     """Present in one and denied in the other."""
     query_present: float
     """All that is present in the query."""
     query_absent: float
     """All that the query denies."""
-    case_present: float | NDArray[np.float64]
+    case_present: _Number
     """All that is present in the case."""
-    case_absent: float | NDArray[np.float64]
+    case_absent: _Number
     """All that the case denies."""
 
 
-def ratio(terms: Terms, form: Form) -> tuple[_Number, _Number]:
+def ratio(terms: Terms[_Number], form: Form) -> tuple[_Number, _Number]:
     """Numerator and denominator; the one place where anything is rounded, so that fast and slow round alike."""
     case_only, query_only = SHARES[form]
     shared = terms.shared_present + DENIED * terms.shared_absent
@@ -150,7 +151,7 @@ class ComparedConcept(Record):
     """Degree in the query; 0 when it says nothing."""
     in_case: float = Field(ge=0, le=1)
     """Degree in the case; 0 when it says nothing."""
-    weight: float = Field(gt=0)
+    weight: float = Field(ge=0)
     """What it adds to its list's sum; denials are already reduced."""
     stated: bool
     """True when a set states it itself; False when it only follows from other concepts."""
@@ -194,7 +195,7 @@ class ConceptSimilarity:
         shared, whole = ratio(self._terms(q, c), form)
         return float(shared / whole) if whole else 0.0
 
-    def _terms(self, q: Expanded, c: Expanded) -> Terms:
+    def _terms(self, q: Expanded, c: Expanded) -> Terms[float]:
         present, absent = self._weights.present, self._weights.absent
         return Terms(
             shared_present=sum(present(x) * _common(q.present[x], c.present[x]) for x in q.present if x in c.present),
@@ -212,44 +213,53 @@ class ConceptSimilarity:
     ) -> ConceptComparison:
         """The similarity with every concept's part in it."""
         q, c = (self._expansion.expand(s).only(within) for s in (query, case))
-        lists: dict[str, list[ComparedConcept]] = {"shared": [], "contradicting": [], "query_only": [], "case_only": []}
-
-        def note(
-            where: str, concept: ConceptId, said: Certainty, pair: tuple[Said | None, Said | None], w: float
-        ) -> None:
-            one, other = pair
-            if w > 0:
-                lists[where].append(
-                    ComparedConcept(
-                        concept=concept,
-                        certainty=said,
-                        in_query=one.degree if one else 0,
-                        in_case=other.degree if other else 0,
-                        weight=w,
-                        stated=bool(one and one.stated) or bool(other and other.stated),
-                        side_differs=bool(one and other) and side_share(one.side, other.side) < 1,
-                    )
-                )
-
-        for said, ours, theirs, opposite in (
+        shared: list[ComparedConcept] = []
+        contradicting: list[ComparedConcept] = []
+        query_only: list[ComparedConcept] = []
+        case_only: list[ComparedConcept] = []
+        both: tuple[tuple[Certainty, _All, _All, _All], ...] = (
             ("present", q.present, c.present, c.absent),
             ("absent", q.absent, c.absent, c.present),
-        ):
+        )
+        for certainty, ours, theirs, opposite in both:
             for x in ours.keys() | theirs.keys():
-                one, other = ours.get(x), theirs.get(x)
-                weight = self._weights.present(x) if said == "present" else DENIED * self._weights.absent(x)
-                common = _common(one, other) if one and other else 0
-                note("shared", x, said, (one, other), weight * common)
-                note("query_only", x, said, (one, other), weight * (one.degree - common) if one else 0)
-                note("case_only", x, said, (one, other), weight * (other.degree - common) if other else 0)
+                one, other = ours.get(x, _NOTHING), theirs.get(x, _NOTHING)
+                weight = self._weights.present(x) if certainty == "present" else DENIED * self._weights.absent(x)
+                common = _common(one, other)
+                shared.append(_compared(x, certainty, one, other, weight * common))
+                query_only.append(_compared(x, certainty, one, other, weight * (one.degree - common)))
+                case_only.append(_compared(x, certainty, one, other, weight * (other.degree - common)))
             for x in ours.keys() & opposite.keys():
-                pair = ours[x], opposite[x]
-                note("contradicting", x, said, pair, self._weights.present(x) * _common(*pair))
+                one, other = ours[x], opposite[x]
+                weight = self._weights.present(x) * _common(one, other)
+                contradicting.append(_compared(x, certainty, one, other, weight))
         return ConceptComparison(
             similarity=self.similarity(query, case, form, within),
             form=form,
-            **{name: tuple(sorted(found, key=lambda e: (-e.weight, e.concept))) for name, found in lists.items()},
+            shared=_weightiest(shared),
+            contradicting=_weightiest(contradicting),
+            query_only=_weightiest(query_only),
+            case_only=_weightiest(case_only),
         )
+
+
+_NOTHING: Final = Said(0.0, None, stated=False)
+
+
+def _compared(concept: ConceptId, certainty: Certainty, one: Said, other: Said, weight: float) -> ComparedConcept:
+    return ComparedConcept(
+        concept=concept,
+        certainty=certainty,
+        in_query=one.degree,
+        in_case=other.degree,
+        weight=weight,
+        stated=one.stated or other.stated,
+        side_differs=side_share(one.side, other.side) < 1,
+    )
+
+
+def _weightiest(found: list[ComparedConcept]) -> tuple[ComparedConcept, ...]:
+    return tuple(sorted((f for f in found if f.weight > 0), key=lambda f: (-f.weight, f.concept)))
 
 
 def _common(one: Said, other: Said) -> float:

@@ -1,7 +1,7 @@
 """Several rankings into one, by rank alone: reciprocal-rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 
-Similarities of an image, of words and of concepts have nothing in common but their order, so nothing is fitted and no leg
-has to be calibrated. A case gets 1 / (60 + rank) from every leg that found it, and nothing from one that did not.
+Similarities of an image, of words and of concepts have nothing in common but their order, so nothing is fitted and no
+leg has to be calibrated. A case gets 1 / (60 + rank) from every leg that found it, and nothing from one that did not.
 """
 
 from collections.abc import Sequence
@@ -29,8 +29,9 @@ class FusedCase(Record):
 
 
 def fuse(legs: Sequence[Sequence[CaseId]], limit: int | None = None) -> list[FusedCase]:
-    """The cases of all legs, best first, equal ones by case id. Each leg names cases best first; a case named twice by one
-    leg has its better rank; an empty leg changes nothing.
+    """The cases of all legs, best first, equal ones by case id.
+
+    Each leg names cases best first. A case that one leg names twice has its better rank; an empty leg changes nothing.
     """
     ranks: dict[CaseId, list[int | None]] = {}
     for number, leg in enumerate(legs):

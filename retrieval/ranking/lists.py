@@ -1,8 +1,8 @@
 """Inverted lists over cases: for each key the cases that have it, with one byte each.
 
-What the keys and bytes mean is for `postings.py` (concepts) and `text.py` (words) to say. A store keeps the lists of each
-segment as arrays (`to_arrays`); a snapshot merges its segments, without what is gone, into one that counts cases in the
-order of their ids, so that equal similarities rank by case id for nothing. Five bytes a posting.
+What the keys and bytes mean is for `postings.py` (concepts) and `text.py` (words) to say. A store keeps the lists of
+each segment as arrays (`to_arrays`); a snapshot merges its segments, without what is gone, into one that counts cases
+in the order of their ids, so that equal similarities rank by case id at no cost. Five bytes a posting.
 """
 
 from array import array

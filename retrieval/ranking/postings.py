@@ -1,8 +1,8 @@
 """The concept similarity of one query to every case of a snapshot, from posting lists.
 
 Every concept has two lists: the cases in which it is present and those in which it is absent, what is implied included.
-A query walks the lists of its own concepts only; each case's sum over all its concepts is counted once, when the snapshot
-is opened, so what is not shared follows by subtraction. Weights and degrees are such that every sum is exact
+A query walks the lists of its own concepts only; each case's sum over all its concepts is counted once, when the
+snapshot is opened, so what is not shared follows by subtraction. Weights and degrees are such that every sum is exact
 (`concept_similarity.GRAIN`), and the one rounding step is the slow similarity's own: the two agree in every bit.
 """
 
@@ -71,7 +71,8 @@ class ConceptPostings:
         self.weights = Weights(ontology, counted)
         self._expansion = Expansion(ontology)
         self._slow = ConceptSimilarity(ontology, self.weights)
-        self._totals = {None: self._summed(None)}
+        self._all = self._summed(None)
+        self._totals: dict[frozenset[ConceptId], tuple[Similarities, Similarities]] = {}
 
     @classmethod
     def build(cls, cases: Iterable[tuple[CaseId, ConceptSet]], ontology: Ontology) -> "ConceptPostings":
@@ -125,9 +126,9 @@ class ConceptPostings:
     @property
     def nbytes(self) -> int:
         """Memory of the lists and of the sums; case ids are the store's as well and not counted."""
-        return self.lists.nbytes + sum(one.nbytes for pair in self._totals.values() for one in pair)
+        return self.lists.nbytes + sum(one.nbytes for pair in (self._all, *self._totals.values()) for one in pair)
 
-    def _terms(self, query: Expanded, within: frozenset[ConceptId] | None) -> Terms:
+    def _terms(self, query: Expanded, within: frozenset[ConceptId] | None) -> Terms[Similarities]:
         shared_present, shared_absent, contradicted = (np.zeros(self.lists.cases) for _ in range(3))
         for c, said in query.present.items():
             self._add(shared_present, key(c, "present"), said, self.weights.present(c))
@@ -135,11 +136,7 @@ class ConceptPostings:
         for c, said in query.absent.items():
             self._add(shared_absent, key(c, "absent"), said, self.weights.absent(c))
             self._add(contradicted, key(c, "present"), said, self.weights.present(c))
-        if within not in self._totals:
-            if len(self._totals) > _KEPT_TOTALS:
-                self._totals = {None: self._totals[None]}
-            self._totals[within] = self._summed(within)
-        case_present, case_absent = self._totals[within]
+        case_present, case_absent = self._total(within)
         return Terms(
             shared_present=shared_present,
             shared_absent=shared_absent,
@@ -149,6 +146,16 @@ class ConceptPostings:
             case_present=case_present,
             case_absent=case_absent,
         )
+
+    def _total(self, within: frozenset[ConceptId] | None) -> tuple[Similarities, Similarities]:
+        if within is None:
+            return self._all
+        known = self._totals
+        if within not in known:
+            # A new dictionary each time: another thread may be reading the old one.
+            kept = known if len(known) < _KEPT_TOTALS else {}
+            self._totals = known = {**kept, within: self._summed(within)}
+        return known[within]
 
     def _add(self, sums: Similarities, of: str, said: Said, weight: float) -> None:
         """Add what each case of a list has in common with the query's concept."""

@@ -78,8 +78,9 @@ def published_similarity(query: PublishedSets, case: PublishedSets, ontology: On
 def rank_published(
     query: PublishedSets, cases: Mapping[CaseId, PublishedSets], ontology: Ontology
 ) -> list[tuple[CaseId, PublishedSimilarity]]:
-    """The candidates, most similar first, equal ones by case id. A query that states nothing finds cases that state
-    nothing, ranked by what they deny.
+    """The candidates, most similar first, equal ones by case id.
+
+    A query that states nothing finds the cases that state nothing, ranked by what they deny.
     """
     near = reachable(query.present, ontology)
     found = [

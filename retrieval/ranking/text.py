@@ -1,8 +1,8 @@
 """Words to cases: BM25 over the sentences that stand without an earlier study.
 
-The form is Robertson and Zaragoza's (The Probabilistic Relevance Framework, 2009) with the never negative idf of Lucene,
-ln(1 + (N - n + .5) / (n + .5)). It knows no grammar: "no pneumothorax" matches a pneumothorax, so words of denial are not
-indexed at all, and what a report denies is for the concept leg to know.
+The form is Robertson and Zaragoza's (The Probabilistic Relevance Framework, 2009) with the never negative idf of
+Lucene, ln(1 + (N - n + .5) / (n + .5)). It knows no grammar: "no pneumothorax" matches a pneumothorax, so words of
+denial are not indexed at all, and what a report denies is for the concept leg to know.
 """
 
 from collections import Counter

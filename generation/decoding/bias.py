@@ -1,0 +1,222 @@
+"""Leaning a draft towards what the experts found and away from what they did not: a bias on phrases, not on tokens.
+
+Phrases with their log odds and the tokens generated so far in, token ids with what is added to their scores out. A
+phrase is entered as the tokenizer writes it after a blank and where a line begins, and is leant on at the first token
+that settles it: one that no other label's phrases share and with which at least three letters stand. So "pneum" of
+pneumonia and pneumothorax is left alone and the token after it is not; and the article "a" is never "atelectasis".
+
+Nothing is added after a denial until its sentence ends (the experts speak of what is there; "no" has already said that
+it is not), nor for a phrase that already stands in the sentence. `published_bias` is CCD's rule, for comparison.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+from generation.decoding.tokenizer import Tokenizer
+from retrieval.extraction.cues import CUES
+from retrieval.extraction.patterns import Trie
+from retrieval.extraction.sentences import sentence_spans
+from retrieval.extraction.tokens import tokenise
+
+LEAST_LETTERS: Final = 3
+"""Letters of a phrase that must stand before it is leant on; a shorter head belongs to any word."""
+PUBLISHED_GAMMA: Final = 10.0
+"""CCD's cap on the odds."""
+PUBLISHED_DECAY: Final = 0.95
+"""What CCD multiplies a probability by for each token into the label."""
+
+_CERTAIN: Final = 1e-6
+_DENIALS: Final = frozenset({"deny_after", "deny_new"})
+_AFTER_BLANK: Final = "is"
+_PROBE: Final = " Xx"
+"""A word put after the text to see whether it opens a sentence."""
+Place = Literal["after blank", "line start"]
+
+
+def log_odds(probability: float) -> float:
+    """Evidence in nats from a calibrated probability, finite at 0 and 1."""
+    p = min(max(probability, _CERTAIN), 1 - _CERTAIN)
+    return math.log(p / (1 - p))
+
+
+class _Node:
+    """A place in the trie of token ids."""
+
+    def __init__(self, letters: int) -> None:
+        self.children: dict[int, _Node] = {}
+        self.labels: set[str] = set()
+        self.due: dict[int, str] = {}
+        """The tokens that settle a label next, and which; filled when the whole trie stands."""
+        self.letters = letters
+        """Letters of the phrase that stand when this token has been written."""
+
+    @property
+    def settled(self) -> str | None:
+        """The only label that can follow from here, once enough of it stands."""
+        return next(iter(self.labels)) if len(self.labels) == 1 and self.letters >= LEAST_LETTERS else None
+
+
+class _Sentence(NamedTuple):
+    """What decides whether a phrase may be leant on at a place."""
+
+    denied: bool
+    """A denial reaches it."""
+    standing: frozenset[str]
+    """Labels already named in the sentence."""
+    opens_word: bool
+    """A word without a blank before it would be a word of its own here."""
+
+
+class PhraseBias:
+    """The bias of one study for one tokenizer; made once per draft, asked at every step, and free of state."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        phrases: Mapping[str, float],
+        *,
+        forms: Mapping[str, Sequence[str]] | None = None,
+        gamma: float = PUBLISHED_GAMMA,
+    ) -> None:
+        """`phrases` are labels as written inside a sentence, with their log odds; `forms` other wordings of them.
+
+        A label of 0 is never leant on but still claims its words: with "lung" among the labels, "lung nodule" is
+        settled by "nodule". Log odds are capped at plus and minus ln(gamma).
+        """
+        if not gamma > 1:
+            raise ValueError(f"gamma {gamma} is not above 1")
+        if any(math.isnan(value) for value in phrases.values()):
+            raise ValueError("log odds that are not a number")
+        cap = math.log(gamma)
+        self._tokenizer = tokenizer
+        self._values = {label: min(max(value, -cap), cap) for label, value in phrases.items()}
+        self._roots: dict[Place, _Node] = {"after blank": _Node(0), "line start": _Node(0)}
+        self._deepest = 0
+        wordings = {label: dict.fromkeys((label, *(forms or {}).get(label, ()))) for label in phrases}
+        for label, written in wordings.items():
+            for phrase in written:
+                for form in dict.fromkeys((phrase, phrase[:1].upper() + phrase[1:])):
+                    for place in self._roots:
+                        self._enter(place, form, label)
+        self._forms = Trie((form, label) for label, written in wordings.items() for form in written)
+        self._cues = Trie((phrase, cue) for cue, listed in CUES.items() for phrase in listed)
+        settled: set[str] = set()
+        for root in self._roots.values():
+            for node in _nodes(root):
+                if node.settled is None:
+                    node.due = {t: child.settled for t, child in node.children.items() if child.settled is not None}
+                    settled.update(node.due.values())
+        self.unsettled: tuple[str, ...] = tuple(label for label in phrases if label not in settled)
+        """Labels that no token settles (all their tokens are shared, or the tokenizer cannot write them)."""
+
+    def _enter(self, place: Place, form: str, label: str) -> None:
+        carrier, text = (_AFTER_BLANK, f"{_AFTER_BLANK} {form}") if place == "after blank" else ("\n", f"\n{form}")
+        before, whole = self._tokenizer.encode(carrier), self._tokenizer.encode(text)
+        if whole[: len(before)] != before:
+            return  # the tokenizer writes carrier and word as one
+        start = len(self._tokenizer.decode(before).strip())
+        path = whole[len(before) :]
+        node = self._roots[place]
+        if self._tokenizer.decode(whole).strip()[start:].strip() != form:
+            return  # normalised away: what it would write is not the phrase
+        for i, token in enumerate(path, start=1):
+            so_far = self._tokenizer.decode(before + path[:i]).strip()[start:].strip()
+            node = node.children.setdefault(token, _Node(sum(ch.isalpha() for ch in so_far)))
+            node.labels.add(label)
+        self._deepest = max(self._deepest, len(path))
+
+    def at(self, generated: Sequence[int]) -> dict[int, float]:
+        """What to add to which token's score after the tokens generated so far (the prompt's not among them)."""
+        bias: dict[int, float] = {}
+        # A phrase can begin here or have begun up to `deepest` tokens ago; the longer beginning says more.
+        for back in range(min(self._deepest, len(generated) + 1)):
+            begun = len(generated) - back
+            reached = {place: _follow(root, generated[begun:]) for place, root in self._roots.items()}
+            due = {place: node.due for place, node in reached.items() if node is not None and node.due}
+            if not due:
+                continue
+            sentence = self._sentence(generated[:begun])
+            if sentence.denied:
+                continue
+            for place, settling in due.items():
+                if place == "line start" and not sentence.opens_word:
+                    continue
+                for token, label in settling.items():
+                    value = self._values[label]
+                    if value and label not in sentence.standing:
+                        bias[token] = value
+        return bias
+
+    @property
+    def tokens(self) -> frozenset[int]:
+        """Every token that some place may lean on."""
+        dues = [node.due for root in self._roots.values() for node in _nodes(root)]
+        return frozenset(token for due in dues for token, label in due.items() if self._values[label])
+
+    def _sentence(self, tokens: Sequence[int]) -> _Sentence:
+        text = self._tokenizer.decode(tokens)
+        spans = sentence_spans(text + _PROBE)
+        words = tokenise(text, spans[-1][0]).words
+        denied, busy = False, -1
+        for cue in self._cues.find(words):
+            # The longest cue from a word takes the place of those that begin within it ("no change", "cannot exclude").
+            if cue.first > busy:
+                denied = denied or cue.target in _DENIALS
+                busy = cue.last
+        standing = frozenset(phrase.target for phrase in self._forms.find(words))
+        return _Sentence(denied, standing, not text or text[-1].isspace() or text[-1] in "([")
+
+
+def _follow(root: _Node, path: Sequence[int]) -> _Node | None:
+    """The node that a path leads to; None when no phrase is written so."""
+    node = root
+    for token in path:
+        found = node.children.get(token)
+        if found is None:
+            return None
+        node = found
+    return node
+
+
+def _nodes(node: _Node) -> Iterator[_Node]:
+    yield node
+    for child in node.children.values():
+        yield from _nodes(child)
+
+
+def published_bias(
+    tokenizer: Tokenizer, labels: Mapping[str, float], *, gamma: float = PUBLISHED_GAMMA
+) -> dict[int, float]:
+    """CCD's bias, the same at every step, from labels with their probabilities (its code, mode "logit").
+
+    Labels are tokenised without a leading blank, as given and in lower case. Tokens that open a word by their mark, and
+    the first one, get the probability times .95 for each token before them; where two meet the larger one stays.
+    """
+    if not gamma > 1:
+        raise ValueError(f"gamma {gamma} is not above 1")
+    scores: dict[int, float] = {}
+    for label, probability in labels.items():
+        for written in (label, label.lower()):
+            tokens = tokenizer.encode(written.replace("_", " "))
+            opens = True
+            for i, (token, piece) in enumerate(zip(tokens, tokenizer.pieces(tokens), strict=True)):
+                if opens or piece.startswith(("\u0120", "\u2581")):
+                    scores[token] = max(scores.get(token, 0.0), probability * PUBLISHED_DECAY**i)
+                opens = piece in ("\u0120", "\u2581")
+    cap = math.log(gamma)
+    return {token: min(max(log_odds(score), -cap), cap) for token, score in scores.items()}
+
+
+def repeated_ngrams(tokens: Sequence[int], size: int = 3) -> dict[int, float]:
+    """Bans (minus infinity) on the tokens that would repeat a run of `size`; CCD's loop counts the prompt's runs too."""
+    if size < 1:
+        raise ValueError(f"no runs of {size} tokens")
+    if len(tokens) < size:
+        return {}
+    last = tuple(tokens[len(tokens) - size + 1 :])
+    return {
+        tokens[i + size - 1]: -math.inf
+        for i in range(len(tokens) - size + 1)
+        if tuple(tokens[i : i + size - 1]) == last
+    }

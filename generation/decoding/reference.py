@@ -1,0 +1,62 @@
+"""The oracle: every token of every draft from whole forward passes, one per branch, without a cache, batch or padding.
+
+Slow and obvious. Positions, masks and images are what the model itself makes of a whole prompt; so a faster engine that
+agrees with this one has its cache, padding and positions right.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from generation.decoding.combine import combine, margins, sample
+from generation.decoding.generator import DraftText, Generated, GenerationRequest, Images, OnText, bias_of
+from generation.decoding.hf_models import HfModel, Inputs
+
+
+class ReferenceGenerator:
+    """Writes drafts one by one, recomputing everything at each token."""
+
+    name: ClassVar[str] = "reference"
+
+    def __init__(self, model: HfModel) -> None:
+        self._model = model
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], images: Images, on_text: OnText | None = None
+    ) -> list[Generated]:
+        """Write one draft per request, in the order of the requests."""
+        encoded = [self._model.encode(request, images) for request in requests]
+        return [
+            self._write(number, request, inputs, on_text)
+            for number, (request, inputs) in enumerate(zip(requests, encoded, strict=True))
+        ]
+
+    def _write(self, number: int, request: GenerationRequest, inputs: list[Inputs], on_text: OnText | None) -> Generated:
+        model, preset = self._model, request.preset
+        bias = bias_of(request, model.words)
+        draft = DraftText(request, model.end_ids, model.decode)
+        while draft.finish is None:
+            # 1. What each branch expects next, from its prompt and all that was written.
+            logits = torch.stack([self._last_logits(one, draft.token_ids) for one in inputs])
+            # 2. One score for each token.
+            scores = combine(logits, preset.weights(draft.step), cut=preset.cut, bias=bias(draft.token_ids))
+            # 3. The token, the same for all branches.
+            token = sample(scores, request.temperature, request.seed, draft.step)
+            if (shown := draft.add(token, float(margins(scores)))) and on_text is not None:
+                on_text(number, shown)
+        return draft.result([one.length for one in inputs])
+
+    def _last_logits(self, prompt: Inputs, written: Sequence[int]) -> Tensor:
+        """Logits [vocab] for the token after `prompt` and `written`."""
+        more = torch.tensor([list(written)], dtype=torch.long, device=self._model.device)
+        fills = {"input_ids": more, "attention_mask": torch.ones_like(more)}  # anything else is 0: a token of text
+        tokens = {
+            name: torch.cat([value, fills.get(name, torch.zeros_like(more)).to(value.dtype)], dim=1)
+            for name, value in prompt.tokens.items()
+        }
+        with torch.inference_mode():
+            answer = self._model.network(**tokens, **prompt.pictures, use_cache=False, logits_to_keep=1)
+        logits: Tensor = answer.logits[0, -1]
+        return logits
