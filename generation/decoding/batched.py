@@ -16,6 +16,7 @@ from transformers.cache_utils import DynamicCache
 from generation.decoding.combine import BrokenLogits, combine_groups, margins, sample_rows
 from generation.decoding.generator import DraftText, Generated, GenerationRequest, Images, OnText, bias_of
 from generation.decoding.hf_models import HfModel, Inputs, stack
+from generation.decoding.presets import Preset
 from generation.decoding.rows_cache import RowsCache
 
 
@@ -136,7 +137,7 @@ class _Batch:
     def keep(self, rows: Sequence[int]) -> None:
         """Drop the other rows, and the columns that are padding in all that stay."""
         kept = torch.tensor(rows, device=self.mask.device)
-        padding = int(self.mask[kept].argmax(-1).min())  # the first 1 of each row
+        padding = int((self.mask[kept] == 0).sum(-1).min())  # nothing but padding on the left is 0
         self.mask, self.following = self.mask[kept, padding:], self.following[kept]
         self.length -= padding
         self.cache.keep(kept, padding)
@@ -162,10 +163,10 @@ def _fit(part: Sequence[Inputs], row: Inputs) -> bool:
 
 def _alike(owners: Sequence[_Draft]) -> list[list[_Draft]]:
     """The drafts that go on, grouped by preset: one sum is taken for all of a group."""
-    groups: dict[str, list[_Draft]] = {}
+    groups: dict[Preset, list[_Draft]] = {}
     for owner in dict.fromkeys(owners):
         if owner.text.finish is None:
-            groups.setdefault(repr(owner.request.preset), []).append(owner)
+            groups.setdefault(owner.request.preset, []).append(owner)
     return list(groups.values())
 
 

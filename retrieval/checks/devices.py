@@ -28,8 +28,8 @@ _BELONGS: Final = {
     "spinal_hardware": ("spinal_fusion",),
 }
 """What comes with another device or with an operation that is known."""
-_CENTRAL: Final = ("superior_vena_cava", "cavoatrial_junction", "right_atrium", "brachiocephalic_vein")
-"""Where a central catheter may end without a remark; the atrium and the brachiocephalic vein are matters of opinion."""
+_ASTRAY: Final = ("azygos_vein", "right_ventricle", "inferior_vena_cava", "axilla")
+"""Where no central catheter should end; jugular and subclavian veins are also where one enters."""
 _TOO_HIGH: Final = ("esophagus", "gastroesophageal_junction", "neck", "main_bronchus", "bronchus", "trachea")
 """Where no tube for the stomach should end."""
 _NOTICED: Final = re.compile(
@@ -64,8 +64,8 @@ def device_event(said: Said, context: CheckContext) -> Iterator[Remark]:
     for m in said.mentions:
         if said.ontology[m.concept].kind == _KIND and m.change in events:
             explanation = (
-                f"{upper(said.name(m.concept))} is called {said.name(m.change)}, which no single study shows, and no earlier "
-                "study was given."
+                f"{upper(said.name(m.concept))} is called {said.name(m.change)}, which no single study shows, and no "
+                "earlier study was given."
             )
             yield remark_on(m, "DEVICE_STATE", "hard", explanation)
 

@@ -1,15 +1,15 @@
 """A text against the classifier: what it contradicts, what it leaves out, and where the two are not equally sure.
 
 The hierarchy decides what contradicts what. A consolidation that is stated contradicts a classifier that excludes any
-opacity, and an opacity that is stated does not contradict one that excludes consolidation; a denied opacity contradicts one that
-found a consolidation.
+opacity, and an opacity that is stated does not contradict one that excludes consolidation; a denied opacity contradicts
+one that found a consolidation.
 """
 
 from collections.abc import Iterator
 
 from retrieval.checks.context import CheckContext
 from retrieval.checks.remark import Remark
-from retrieval.checks.said import RESTRICTED, Said, remark_on, upper
+from retrieval.checks.said import RESTRICTED, Said, opposite, remark_on, upper
 from retrieval.expert_scores import ExpertScore
 from retrieval.mentions import ConceptId, ConceptMention
 
@@ -90,12 +90,12 @@ def _against(said: Said, context: CheckContext, m: ConceptMention) -> ExpertScor
     for score in _scores(context):
         if normal:
             contrary = score.band == "present" and _denied_by_normal(said, m.concept, score)
-            contrary = contrary and not _partly(said, m) and _same_side(m, score)
+            contrary = contrary and not _partly(said, m)
         elif m.certainty == "present":
             contrary = score.band == "absent" and ontology.is_a(m.concept, score.concept)
         else:
             contrary = m.certainty == "absent" and score.band == "present" and ontology.is_a(score.concept, m.concept)
-            contrary = contrary and _whole_denial(said, m) and _same_side(m, score)
+            contrary = contrary and not opposite(m.side, score.side) and _denies_it(said, m)
         if contrary:
             against.append(score)
     return max(against, key=lambda s: (s.concept == m.concept, abs(s.probability - 0.5)), default=None)
@@ -107,20 +107,17 @@ def _denied_by_normal(said: Said, normal: ConceptId, score: ExpertScore) -> bool
     return group is not None and group.strength == "hard" and said.ontology[normal].kind == "normal"
 
 
-def _same_side(m: ConceptMention, score: ExpertScore) -> bool:
-    """Whether what is denied on one side is what was found: a denial on the left leaves the right open."""
-    return m.side in (None, "bilateral") or m.side == score.side or score.side == "bilateral"
+def _denies_it(said: Said, m: ConceptMention) -> bool:
+    """Whether the finding is denied, and not only a large, displaced or suspicious one, or one on one side or place.
 
-
-def _whole_denial(said: Said, m: ConceptMention) -> bool:
-    """Whether the finding is denied, and not only a large, displaced or suspicious one, or one at one place."""
-    if any((said.ontology[degree].level or 0) >= _HIGH for degree in (m.size, m.severity) if degree):
-        return False
-    if any(said.ontology[c].slug not in _ALSO for c in m.modifiers) or m.measurement:
-        return False
-    # "No opacity at the apex" says nothing of the base, where the text may state one.
-    return not m.sites or not any(
-        o.certainty != "absent" and said.related(o.concept, m.concept) and not said.one_place(o, m)
+    Who denies only that leaves room for another, but then the text must speak of the other.
+    """
+    slugs = {said.ontology[c].slug for c in m.modifiers}
+    high = any((said.ontology[degree].level or 0) >= _HIGH for degree in (m.size, m.severity) if degree)
+    if not (high or slugs - set(_ALSO) or m.measurement or m.sites or m.side in ("left", "right")):
+        return True
+    return not any(
+        o.sentence != m.sentence and o.certainty != "absent" and said.related(o.concept, m.concept)
         for o in said.mentions
     )
 

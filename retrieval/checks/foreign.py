@@ -1,7 +1,7 @@
 """What no image shows: numbers that nobody measured, and words about the patient or about other people.
 
-An allowance is made for everything the context holds: a measurement that was made, a history that was given, a device or a
-trace of an operation that is seen, a finding that the classifier found.
+An allowance is made for everything the context holds: a measurement that was made, a history that was given, a device or
+a trace of an operation that is seen, a finding that the classifier found.
 """
 
 import re
@@ -50,7 +50,8 @@ _MODALITY: Final = re.compile(
 _CLAIM: Final = re.compile(
     r"\b(?:status[- ]?post|s/p|(?:(?:past|prior|previous|known|remote|clinical|given|provided|the|patient'?s?)\s+)*"
     r"history(?:\s+of)?|underwent|(?:has|have) undergone|diagnosed with|treated (?:for|with)|"
-    r"(?:the )?patient (?:has|had|is an?|was|reports?|complains?|presents?|denies|states)|presents? with|complain\w* of|"
+    r"(?:the )?patient (?:has|had|is an?|was|reports?|complains?|presents?|denies|states)|"
+    r"presents? with|complain\w* of|"
     r"\d{1,3}[- ]years?[- ]old|smoker|smoking)\b",
     re.I,
 )

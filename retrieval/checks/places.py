@@ -7,12 +7,31 @@ both sides, and a rule that compares whole reports is wrong two times in three.
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Final
 
 from retrieval.checks.context import CheckContext
 from retrieval.checks.remark import Remark
 from retrieval.checks.said import Said, opposite, remark_at, remark_on, upper
-from retrieval.mentions import ConceptMention
+from retrieval.mentions import ConceptId, ConceptMention
 from retrieval.ontology.ontology import Ontology
+
+_REGIONS: Final = {
+    "lungs": ("lung", "pleura", "airway", "diaphragm", "cardiophrenic_angle"),
+    "middle": ("mediastinum", "hilum", "perihilar_region", "airway", "pulmonary_vessel"),
+    "abdomen": ("abdomen", "diaphragm"),
+    "bones": ("bone", "shoulder", "spine", "intervertebral_disc", "sternoclavicular_joint"),
+    "surface": ("chest_wall", "soft_tissue", "breast", "axilla", "neck", "shoulder"),
+}
+"""Regions by the places that make them up; what lies where two of them meet is in both."""
+_NEAR: Final[dict[str, tuple[str, ...]]] = {
+    "lungs": ("middle", "surface"), "middle": (), "abdomen": (), "bones": (), "surface": ("lungs", "bones"),
+}  # fmt: skip
+"""What else a finding of a region is placed at without anybody wondering: an opacity behind the heart."""
+_PROJECTED: Final = re.compile(
+    r"\b(?:over\w*|project\w*|adjacent|near|level|along|behind|above|below|beneath|under|abut\w*|next to|posterior to)\b",
+    re.I,
+)
+"""Words by which a place is where something is seen, not what it is in."""
 
 
 def side_against_expert(said: Said, context: CheckContext) -> Iterator[Remark]:
@@ -69,11 +88,17 @@ def impossible_site(said: Said, context: CheckContext) -> Iterator[Remark]:
 
 
 def _may_be_there(said: Said, m: ConceptMention) -> bool:
-    """Whether any of its sites is one of the concept's, a part of one, or something that has one as a part."""
-    allowed = said.ontology.ids(said.ontology[m.concept].site)
-    if not allowed:
+    """Whether any of its sites lies in a region where the concept can be; "thorax" and "bone" are everywhere."""
+    regions = {r for site in said.ontology.ids(said.ontology[m.concept].site) for r in _regions(said, site)}
+    if not regions or _PROJECTED.search(said.sentence_of(m).text):
         return True
-    return any(site in said.around(a) or a in said.around(site) for site in m.sites for a in allowed)
+    near = regions | {r for region in regions for r in _NEAR[region]}
+    return any(not _regions(said, site) or _regions(said, site) & near for site in m.sites)
+
+
+def _regions(said: Said, site: ConceptId) -> set[str]:
+    around = {said.ontology[c].slug for c in said.around(site)}
+    return {region for region, slugs in _REGIONS.items() if around.intersection(slugs)}
 
 
 @lru_cache(maxsize=4)
