@@ -45,16 +45,25 @@ class _Node:
 
     def __init__(self, letters: int) -> None:
         self.children: dict[int, _Node] = {}
-        self.labels: set[str] = set()
-        self.due: dict[int, str] = {}
-        """The tokens that settle a label next, and which; filled when the whole trie stands."""
         self.letters = letters
         """Letters of the phrase that stand when this token has been written."""
+        self.labels: set[str] = set()
+        """Whose phrases lead through here."""
+        self.ends: set[str] = set()
+        """Whose phrases are whole here."""
+        self.due: dict[int, str] = {}
+        """The tokens that settle a label next, and which; filled when the whole trie stands."""
 
     @property
-    def settled(self) -> str | None:
-        """The only label that can follow from here, once enough of it stands."""
-        return next(iter(self.labels)) if len(self.labels) == 1 and self.letters >= LEAST_LETTERS else None
+    def sole(self) -> bool:
+        """Only one label can follow from here, and enough of it stands."""
+        return len(self.labels) == 1 and self.letters >= LEAST_LETTERS
+
+    @property
+    def settles(self) -> str | None:
+        """The label that this token settles: the only one, or the only one that is whole."""
+        known = self.labels if len(self.labels) == 1 else self.ends
+        return next(iter(known)) if len(known) == 1 and self.letters >= LEAST_LETTERS else None
 
 
 class _Sentence(NamedTuple):
@@ -68,47 +77,26 @@ class _Sentence(NamedTuple):
     """A word without a blank before it would be a word of its own here."""
 
 
-class PhraseBias:
-    """The bias of one study for one tokenizer; made once per draft, asked at every step, and free of state."""
+class PhraseTrie:
+    """The phrases of a lexicon as one tokenizer writes them: made once, used for every draft, free of state."""
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        phrases: Mapping[str, float],
-        *,
-        forms: Mapping[str, Sequence[str]] | None = None,
-        gamma: float = PUBLISHED_GAMMA,
-    ) -> None:
-        """`phrases` are labels as written inside a sentence, with their log odds; `forms` other wordings of them.
-
-        A label of 0 is never leant on but still claims its words: with "lung" among the labels, "lung nodule" is
-        settled by "nodule". Log odds are capped at plus and minus ln(gamma).
-        """
-        if not gamma > 1:
-            raise ValueError(f"gamma {gamma} is not above 1")
-        if any(math.isnan(value) for value in phrases.values()):
-            raise ValueError("log odds that are not a number")
-        cap = math.log(gamma)
+    def __init__(self, tokenizer: Tokenizer, forms: Mapping[str, Sequence[str]]) -> None:
+        """Take, for each label, its wordings as they stand inside a sentence."""
         self._tokenizer = tokenizer
-        self._values = {label: min(max(value, -cap), cap) for label, value in phrases.items()}
         self._roots: dict[Place, _Node] = {"after blank": _Node(0), "line start": _Node(0)}
         self._deepest = 0
-        wordings = {label: dict.fromkeys((label, *(forms or {}).get(label, ()))) for label in phrases}
-        for label, written in wordings.items():
+        for label, written in forms.items():
             for phrase in written:
                 for form in dict.fromkeys((phrase, phrase[:1].upper() + phrase[1:])):
                     for place in self._roots:
                         self._enter(place, form, label)
-        self._forms = Trie((form, label) for label, written in wordings.items() for form in written)
-        self._cues = Trie((phrase, cue) for cue, listed in CUES.items() for phrase in listed)
-        settled: set[str] = set()
         for root in self._roots.values():
             for node in _nodes(root):
-                if node.settled is None:
-                    node.due = {t: child.settled for t, child in node.children.items() if child.settled is not None}
-                    settled.update(node.due.values())
-        self.unsettled: tuple[str, ...] = tuple(label for label in phrases if label not in settled)
-        """Labels that no token settles (all their tokens are shared, or the tokenizer cannot write them)."""
+                if not node.sole:
+                    found = {token: child.settles for token, child in node.children.items()}
+                    node.due = {token: label for token, label in found.items() if label is not None}
+        self._forms = Trie((form, label) for label, written in forms.items() for form in written)
+        self._cues = Trie((phrase, cue) for cue, listed in CUES.items() for phrase in listed)
 
     def _enter(self, place: Place, form: str, label: str) -> None:
         carrier, text = (_AFTER_BLANK, f"{_AFTER_BLANK} {form}") if place == "after blank" else ("\n", f"\n{form}")
@@ -116,20 +104,26 @@ class PhraseBias:
         if whole[: len(before)] != before:
             return  # the tokenizer writes carrier and word as one
         start = len(self._tokenizer.decode(before).strip())
-        path = whole[len(before) :]
-        node = self._roots[place]
         if self._tokenizer.decode(whole).strip()[start:].strip() != form:
             return  # normalised away: what it would write is not the phrase
-        for i, token in enumerate(path, start=1):
-            so_far = self._tokenizer.decode(before + path[:i]).strip()[start:].strip()
-            node = node.children.setdefault(token, _Node(sum(ch.isalpha() for ch in so_far)))
+        node = self._roots[place]
+        for i, token in enumerate(whole[len(before) :], start=len(before) + 1):
+            if token not in node.children:
+                so_far = self._tokenizer.decode(whole[:i]).strip()[start:]
+                node.children[token] = _Node(sum(ch.isalpha() for ch in so_far))
+            node = node.children[token]
             node.labels.add(label)
-        self._deepest = max(self._deepest, len(path))
+        node.ends.add(label)
+        self._deepest = max(self._deepest, len(whole) - len(before))
 
-    def at(self, generated: Sequence[int]) -> dict[int, float]:
-        """What to add to which token's score after the tokens generated so far (the prompt's not among them)."""
-        bias: dict[int, float] = {}
-        # A phrase can begin here or have begun up to `deepest` tokens ago; the longer beginning says more.
+    @property
+    def due(self) -> frozenset[tuple[int, str]]:
+        """Every token that settles a label at some place, with the label."""
+        return frozenset(pair for root in self._roots.values() for node in _nodes(root) for pair in node.due.items())
+
+    def settling(self, generated: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Tokens that would settle a label next, with the label, where it may be leant on; the longest phrases last."""
+        # A phrase can begin here or have begun up to `deepest` tokens ago.
         for back in range(min(self._deepest, len(generated) + 1)):
             begun = len(generated) - back
             reached = {place: _follow(root, generated[begun:]) for place, root in self._roots.items()}
@@ -139,20 +133,9 @@ class PhraseBias:
             sentence = self._sentence(generated[:begun])
             if sentence.denied:
                 continue
-            for place, settling in due.items():
-                if place == "line start" and not sentence.opens_word:
-                    continue
-                for token, label in settling.items():
-                    value = self._values[label]
-                    if value and label not in sentence.standing:
-                        bias[token] = value
-        return bias
-
-    @property
-    def tokens(self) -> frozenset[int]:
-        """Every token that some place may lean on."""
-        dues = [node.due for root in self._roots.values() for node in _nodes(root)]
-        return frozenset(token for due in dues for token, label in due.items() if self._values[label])
+            for place, tokens in due.items():
+                if place == "after blank" or sentence.opens_word:
+                    yield from ((token, label) for token, label in tokens.items() if label not in sentence.standing)
 
     def _sentence(self, tokens: Sequence[int]) -> _Sentence:
         text = self._tokenizer.decode(tokens)
@@ -166,6 +149,41 @@ class PhraseBias:
                 busy = cue.last
         standing = frozenset(phrase.target for phrase in self._forms.find(words))
         return _Sentence(denied, standing, not text or text[-1].isspace() or text[-1] in "([")
+
+
+class PhraseBias:
+    """The bias of one study: a lexicon's trie with the log odds of this study's labels."""
+
+    def __init__(
+        self, tokenizer: Tokenizer | PhraseTrie, phrases: Mapping[str, float], *, gamma: float = PUBLISHED_GAMMA
+    ) -> None:
+        """`phrases` are labels as written inside a sentence, with their log odds, capped at plus and minus ln(gamma).
+
+        A label of 0 is never leant on but still claims its words: with "lung" among the labels, "lung nodule" is
+        settled by "nodule". A trie already made may know more labels and other wordings than `phrases` names.
+        """
+        if not gamma > 1:
+            raise ValueError(f"gamma {gamma} is not above 1")
+        if any(math.isnan(value) for value in phrases.values()):
+            raise ValueError("log odds that are not a number")
+        cap = math.log(gamma)
+        self._trie = (
+            tokenizer
+            if isinstance(tokenizer, PhraseTrie)
+            else PhraseTrie(tokenizer, {label: (label,) for label in phrases})
+        )
+        self._values = {label: min(max(value, -cap), cap) for label, value in phrases.items() if value}
+        due = self._trie.due
+        self.tokens = frozenset(token for token, label in due if label in self._values)
+        """Every token that some place may lean on."""
+        settled = {label for _, label in due}
+        self.unsettled: tuple[str, ...] = tuple(label for label in self._values if label not in settled)
+        """Labels that no token settles: all of it is another's too, or the tokenizer cannot write it."""
+
+    def at(self, generated: Sequence[int]) -> dict[int, float]:
+        """What to add to which token's score after the tokens generated so far (the prompt's not among them)."""
+        settling = self._trie.settling(generated)
+        return {token: self._values[label] for token, label in settling if label in self._values}
 
 
 def _follow(root: _Node, path: Sequence[int]) -> _Node | None:
