@@ -158,14 +158,14 @@ def _gemma(_: Architecture, size: Size) -> tuple[Any, Any]:
     config = transformers.Gemma3Config(
         text_config=_text_config(tokenizer, size) | {
             # A window shorter than the prompts, so that it matters where padding lies.
-            "head_dim": head, "query_pre_attn_scalar": head, "sliding_window": 64,
+            "head_dim": head, "query_pre_attn_scalar": head, "sliding_window": 64, "tie_word_embeddings": False,
             "layer_types": ["full_attention" if n % 2 else "sliding_attention" for n in range(size.layers)],
         },
         vision_config={
             "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
             "image_size": 56, "patch_size": 14, "vision_use_head": False,
         },
-        mm_tokens_per_image=4, boi_token_index=start, eoi_token_index=end, image_token_index=image,
+        tie_word_embeddings=False, mm_tokens_per_image=4, boi_token_index=start, eoi_token_index=end, image_token_index=image,
     )  # fmt: skip
     processor = transformers.Gemma3Processor(
         image_processor=transformers.Gemma3ImageProcessor(size={"height": 56, "width": 56}),

@@ -2,7 +2,8 @@
 
 Speed is measured on one core and one thread after a warm-up, in processor time, because machines are shared. Each pass
 reads reports that no earlier pass has read, so nothing kept from one text to the next can help; ours keeps its patterns
-and a table of folded words, the rivals spaCy's table of words. A rival reads the same reports in the same pass, in turns.
+and a table of folded words, the rivals spaCy's table of words. A rival reads the same reports in the same pass, in
+turns.
 """
 
 import os

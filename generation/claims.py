@@ -5,13 +5,12 @@ different however alike their words are, and "heart size normal" and "the heart 
 claims cannot stand in one draft, and where each is read, follows from the ontology and is decided here; how many cases
 make a claim is not.
 
-Votes add up at the grain decided here: a finding counts for itself and for everything broader ("linear atelectasis" is
-a vote for atelectasis and for lung opacity), a denial for the broadest thing of its kind ("no consolidation" and "no
+Votes add up at the grain decided here: a finding counts for itself and everything broader but the broadest ("linear
+atelectasis" is a vote for atelectasis), a denial for the broadest thing of its kind ("no consolidation" and "no
 airspace disease" deny one thing), a normal statement for every structure it speaks of.
 """
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -45,7 +44,7 @@ class Claim(NamedTuple):
         raise ValueError("a claim is written as its polarity and its concept, such as 'present PRELIM:0221'")
 
 
-# Where each part begins: the topic of a concept is that of the first of these that its site is, or is part of.
+# The topic of a concept is that of the first of these that its usual site is, or is a part or a kind of.
 _TOPIC_OF_PLACE: Final[Mapping[str, Topic]] = {
     **dict.fromkeys(("lung", "airway", "thorax"), "lungs"),
     "pleura": "pleura",
@@ -54,85 +53,60 @@ _TOPIC_OF_PLACE: Final[Mapping[str, Topic]] = {
     **dict.fromkeys(("bone", "spine", "shoulder", "chest_wall", "soft_tissue"), "bones"),
     **dict.fromkeys(("diaphragm", "abdomen"), "abdomen"),
 }
-GRAIN=os.environ.get("GEN_GRAIN","P1")
-DEN=os.environ.get("GEN_DEN","D2")
-SPOIL=os.environ.get("GEN_SPOIL","excl")
-NORM=os.environ.get("GEN_NORM","expand")
+# Its site is the thorax only so that no structure's normality is read as it.
+_SAID_OF_BONES: Final = "no_acute_bone_finding"
 
 
 def claims_of(mentions: Iterable[ConceptMention]) -> frozenset[Claim]:
-    """Every claim of a sentence's mentions, less those that it takes back itself."""
-    return standing(claim for m in mentions for claim in _claims(m))
+    """Every claim of a sentence's mentions, less those that it takes back itself.
+
+    What is left open ("possible effusion") is claimed as present: the draft that quotes it leaves it open as well.
+    "No new effusion" claims nothing, nor does anything about views and image quality.
+    """
+    return standing(claim for m in mentions if m.change != load()["no_new"].id for claim in _claims(m))
 
 
-def _claims(mention: ConceptMention) -> Iterable[Claim]:
-    ontology = load()
-    kind = ontology[mention.concept].kind
-    if kind == "view" or mention.change == ontology["no_new"].id:
-        return
+def _claims(mention: ConceptMention) -> Iterator[Claim]:
+    kind = load()[mention.concept].kind
     if kind == "normal":
         yield from (Claim("normal", c) for c in _stated_normal(mention.concept))
-    elif mention.certainty == "absent":
+    elif kind != "view" and mention.certainty == "absent":
         yield Claim("absent", _denied(mention.concept))
-    else:
-        yield from (Claim("present", c) for c in _voted(mention.concept))
+    elif kind != "view":
+        yield from (Claim("present", c) for c in (mention.concept, *broader(mention.concept)))
 
 
 @cache
-def _labelled(c):
-    o = load()
-    for x in (c, *o.ancestors(c)):
-        if o[x].labels.iu_mesh or o[x].labels.chexpert or o[x].labels.nih14 or o[x].labels.vindr or o[x].labels.srr:
-            return x
-    return c
+def broader(concept: ConceptId) -> tuple[ConceptId, ...]:
+    """Everything broader that is itself a kind of something.
+
+    The broadest concepts gather whatever an organ can have. A vote for one says too little to be worth counting: with
+    them, macro-F1 on fold 0 was .123 and not .155, because every finding of the lungs spoke for an opacity.
+    """
+    ontology = load()
+    return tuple(b for b in ontology.ancestors(concept) if ontology[b].is_a)
+
 
 @cache
-def _under_root(c):
-    """The broadest narrower than its root."""
-    o = load()
-    while True:
-        above=[b for b in o.ids(o[c].is_a) if o[b].is_a]
-        if not above: return c
-        c=above[0]
+def _denied(concept: ConceptId) -> ConceptId:
+    """What a denial denies: the broadest concept of its kind, so that denials in other words vote and count together.
+
+    What implies an airspace opacity (pneumonia) is denied with it.
+    """
+    ontology = load()
+    if "airspace_opacity" in ontology[concept].implies:
+        return ontology["airspace_opacity"].id
+    return (concept, *broader(concept))[-1]
+
 
 @cache
-def _voted(c):
-    o = load()
-    if o[c].kind in ("device", "postoperative"): return (c,)
-    if GRAIN=="P0": return (c,)
-    if GRAIN=="P1": return (c, *o.ancestors(c))
-    if GRAIN=="P2": return (_under_root(c),)
-    if GRAIN=="P3": return (_labelled(c),)
-    if GRAIN=="P4": return tuple(dict.fromkeys(_labelled(x) for x in (c,*o.ancestors(c))))
-    if GRAIN=="P8":
-        while True:
-            above=[b for b in o.ids(o[c].is_a) if o[b].is_a and (not o[c].site or o[c].site[0] in o[b].site)]
-            if not above: return (c,)
-            c=above[0]
-    if GRAIN=="P9": return tuple(dict.fromkeys((_labelled(c),_under_root(c))))
-    if GRAIN=="P10":
-        g=_under_root(c); return (g,) if g!=o["degenerative_bone_change"].id else (o["degenerative_spine_change"].id if o.is_a(c,o["degenerative_spine_change"].id) else c,)
-    if GRAIN=="P11":
-        return tuple(x for x in (c,*o.ancestors(c)) if o[x].is_a) or (c,)
-    if GRAIN=="P5": return tuple(dict.fromkeys(_labelled(x) for x in (c,*o.ancestors(c)) if o[x].is_a or x==c))
-
-@cache
-def _denied(c):
-    o = load()
-    if DEN=="D0": return c
-    if "airspace_opacity" in o[c].implies or c==o["infiltrate"].id and DEN=="D3": return o["airspace_opacity"].id
-    return _under_root(c)
-
-@cache
-def _stated_normal(c):
-    o=load()
-    if NORM=="self": return (c,)
-    below=[c]; out=[]
-    for x in below:
-        imp=[i for i in o.ids(o[x].implies) if o[i].kind=="normal"]
-        if imp: below+= [i for i in imp if i not in below]
-        if NORM=="both" or not imp: out.append(x)
-    return tuple(dict.fromkeys(out))
+def _stated_normal(concept: ConceptId) -> tuple[ConceptId, ...]:
+    """The normal statement and every one that it implies: a normal silhouette is that of heart and mediastinum."""
+    ontology = load()
+    stated = [concept]
+    for c in stated:
+        stated += [i for i in ontology.ids(ontology[c].implies) if i not in stated]
+    return tuple(stated)
 
 
 def standing(claims: Iterable[Claim]) -> frozenset[Claim]:
@@ -142,19 +116,16 @@ def standing(claims: Iterable[Claim]) -> frozenset[Claim]:
     return frozenset(c for c in made if c.polarity == "present" or not any(contradict(p, c) for p in present))
 
 
-def topic_of(claim: Claim) -> Topic:
-    """Where in the findings a claim is read; lungs unless it has another place."""
-    return _topic(claim.concept)
-
-
 @cache
-def _topic(concept: ConceptId) -> Topic:
+def topic_of(claim: Claim) -> Topic:
+    """Where in the findings a claim is read: at the usual site of its concept; lungs for what has none."""
     ontology = load()
-    if ontology[concept].kind in ("device", "postoperative"):
+    concept = ontology[claim.concept]
+    if is_device(claim):
         return "devices"
-    sites=ontology[concept].site
-    if ontology[concept].slug=="no_acute_bone_finding": return "bones"
-    places = list(sites[:1])
+    if concept.slug == _SAID_OF_BONES:
+        return "bones"
+    places = list(concept.site[:1])
     for place in places:
         if place in _TOPIC_OF_PLACE:
             return _TOPIC_OF_PLACE[place]
@@ -170,23 +141,18 @@ def is_device(claim: Claim) -> bool:
 
 @cache
 def contradict(a: Claim, b: Claim) -> bool:
-    """Whether one draft may not make both claims."""
+    """Whether one draft may not make both claims.
+
+    A present finding contradicts the denial of itself, of anything broader and of what it implies, a normal statement
+    that the ontology excludes beside it however softly, and another finding that it excludes for certain.
+    """
     if a.polarity != "present":
         a, b = b, a
     if a.polarity != "present":
         return False
     ontology = load()
+    if b.polarity == "absent":
+        stated = (a.concept, *ontology.ids(ontology[a.concept].implies))
+        return any(ontology.is_a(c, b.concept) for c in stated)
     group = ontology.excludes(a.concept, b.concept)
-    if b.polarity == "present":
-        return group is not None and group.strength == "hard"
-    if b.polarity == "normal":
-        return group is not None or (SPOIL!="excl" and _spoils(a.concept,b.concept))
-    return any(ontology.is_a(c, b.concept) for c in (a.concept, *ontology.ids(ontology[a.concept].implies)))
-
-
-def _spoils(p,n):
-    o=load()
-    if o[p].kind in ("device","postoperative"): return False
-    if SPOIL=="topic": return _topic(p)==_topic(n)
-    if SPOIL=="site":
-        return bool(set(o[p].site) & set(o[n].site)) or any(b in o[n].site for s in o[p].site for b in o[s].is_a)
+    return group is not None and (b.polarity == "normal" or group.strength == "hard")

@@ -21,7 +21,7 @@ from typing import Final
 
 from pydantic import Field, field_validator
 
-from generation.claims import TOPICS, Claim, Topic, contradict, is_device
+from generation.claims import TOPICS, Claim, Topic, broader, contradict, is_device
 from generation.reports import PLACE, ReadReport, ReadSentence, read_case, supporters
 from generation.sentences import Reason
 from generation.statements import PreparedStatements
@@ -177,8 +177,9 @@ def _accept(vote: Vote, count: Mapping[Claim, int], statements: PreparedStatemen
         and share[c] >= policy.min_normal_share
         and not any(contradict(p, c) for p in present)
     ]
-    broader = [Claim("present", b) for p in present for b in load().ancestors(p.concept)]
-    return frozenset((*present, *(b for b in broader if b in share), *unopposed))
+    # Whoever states a finding states what is broader; those votes are among its own.
+    stated = {Claim("present", c) for p in present for c in (p.concept, *broader(p.concept))}
+    return frozenset((*stated, *unopposed))
 
 
 @cache

@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from generation.claims import Claim, Topic, topic_of
+from generation.claims import Claim, Topic, broader, topic_of
 from generation.reports import PLACE, ReadReport, ReadSentence, supporters
 from generation.statements import PreparedStatements
+from retrieval.ontology.ontology import load
 from retrieval.records import CaseId, Record
 
 _GRADE: Final[frozenset[str]] = frozenset({
@@ -93,10 +94,10 @@ def choose(
     for c in pool:
         for claim in c.sentence.claims if c.rank < len(vote.voters) else ():
             groups.setdefault(claim, []).append(c)
-    # 2. Abnormal claims choose first: they may bring their own normal clauses.
+    # 2. Abnormal claims choose first, the narrower before the broader: they may bring their own normal clauses.
     covered: set[Claim] = set()
     chosen: list[Candidate] = []
-    for claim in sorted(accepted, key=lambda c: (c.polarity != "present", (-len(__import__("retrieval.ontology.ontology",fromlist=["load"]).load().ancestors(c.concept)) if __import__("os").environ.get("GEN_ORDER") and c.polarity=="present" else 0), -vote.share[c], c)):
+    for claim in sorted(accepted, key=lambda c: (c.polarity != "present", -len(broader(c.concept)), -vote.share[c], c)):
         if claim in covered:
             continue
         # 3. Words are taken from a voting case; failing that, from one retrieved further down, and last from the
@@ -107,13 +108,15 @@ def choose(
             group = groups.get(claim, options)
             worth = [_worth(c, group, covered, vote, settings) for c in options]
             best = options[worth.index(max(worth))]
-            covered |= best.sentence.claims
-            import os
-            if os.environ.get("GEN_COVER"):
-                from retrieval.ontology.ontology import load
-                covered |= {Claim("present", b) for c in best.sentence.claims if c.polarity=="present" for b in load().ancestors(c.concept)}
+            # 4. Who says atelectasis need not say opacity as well.
+            covered |= best.sentence.claims | {
+                Claim("present", above)
+                for c in best.sentence.claims
+                if c.polarity == "present"
+                for above in load().ancestors(c.concept)
+            }
             chosen.append(best)
-    # 4. In reading order; within a topic, in the order chosen.
+    # 5. In reading order; within a topic, in the order chosen.
     return sorted(chosen, key=lambda c: order.index(topic(c.sentence.claims, order)))
 
 

@@ -93,10 +93,8 @@ def _misplaced(said: Said, sentence: SentenceAt, m: ConceptMention, drained: lis
         if millimetres is not None and not _LOW <= millimetres <= _HIGH:
             return f"{millimetres / 10:g} cm above the carina lies outside the usual 3 to 7 cm"
     elif _is(said, m, "central_venous_catheter"):
-        if m.sites and _TIP.search(sentence.text) and not set(m.sites) & set(said.ontology.ids(_CENTRAL)):
-            return (
-                f"its tip should lie low in the superior vena cava or at the cavoatrial junction, not in {_at(said, m)}"
-            )
+        if m.sites and _TIP.search(sentence.text) and set(m.sites) <= set(said.ontology.ids(_ASTRAY)):
+            return f"its tip should lie low in the superior vena cava or by the right atrium, not in {_at(said, m)}"
     elif _is(said, m, "enteric_tube"):
         if _TIP.search(sentence.text) and m.sites and set(m.sites) <= set(said.ontology.ids(_TOO_HIGH)):
             return f"tip and side hole should lie in the stomach, not in {_at(said, m)}"

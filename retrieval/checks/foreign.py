@@ -1,7 +1,7 @@
 """What no image shows: numbers that nobody measured, and words about the patient or about other people.
 
-An allowance is made for everything the context holds: a measurement that was made, a history that was given, a device or
-a trace of an operation that is seen, a finding that the classifier found.
+An allowance is made for everything the context holds: a measurement that was made, a history that was given, a device
+or a trace of an operation that is seen, a finding that the classifier found.
 """
 
 import re
