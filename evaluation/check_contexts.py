@@ -13,13 +13,12 @@ only witness; a report that says "None" is taken at its word.
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from evaluation.coded_heads import Gold, Heads, fits, gold_of, heads_of, named
+from evaluation.coded_heads import Gold, fits, gold_of, heads_of, named
 from evaluation.iu_reports import CodedReport, read_reports
 from retrieval.checks.context import CheckContext, SimilarReport
 from retrieval.checks.foreign import quantities
@@ -54,9 +53,16 @@ def known_reports(data: Path, extractor: Extractor) -> list[Known]:
     read = [extractor.read_report(r.report) for r in reports]
     contexts = Contexts(extractor.ontology, reports)
     near = _nearest(extractor.ontology, reports, read)
-    cases = [SimilarReport(case_id=CaseId(r.report_id), report=r.report, concepts=c) for r, c in zip(reports, read, strict=True)]
+    cases = [
+        SimilarReport(case_id=CaseId(r.report_id), report=r.report, concepts=c)
+        for r, c in zip(reports, read, strict=True)
+    ]
     return [
-        Known(r, c, contexts.of(r, c.mentions, *beside[r.report_id]).model_copy(update={"cases": tuple(cases[i] for i in n)}))
+        Known(
+            r,
+            c,
+            contexts.of(r, c.mentions, *beside[r.report_id]).model_copy(update={"cases": tuple(cases[i] for i in n)}),
+        )
         for r, c, n in zip(reports, read, near, strict=True)
     ]
 
@@ -118,7 +124,8 @@ class Contexts:
         """Whether no other finding, but a narrower one, could have been coded by the same head."""
         heads = gold.heads.intersection(self.heads[concept])
         return any(
-            all(o == concept or self.ontology.is_a(o, concept) for o in coded_as if head in self.heads[o]) for head in heads
+            all(o == concept or self.ontology.is_a(o, concept) for o in coded_as if head in self.heads[o])
+            for head in heads
         )
 
 

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from evaluation.check_contexts import Known
+from evaluation.planted import CLAIMS, DEVICES, EVENTS, FINDINGS, MEASURES, PLACES, PRIORS, SITES
 from retrieval.checks.context import CheckContext, SimilarReport
 from retrieval.checks.remark import RemarkCode
+from retrieval.expert_scores import ExpertScore
 from retrieval.extraction.extractor import Extractor
 from retrieval.extraction.sentences import sentence_spans
-from retrieval.expert_scores import ExpertScore
 from retrieval.mentions import ConceptMention
 from retrieval.ontology.ontology import Ontology
 from retrieval.records import CaseId, Report
@@ -55,95 +56,6 @@ class Bench(NamedTuple):
 
 Mutation = Callable[[Known, random.Random, Bench], Mutant | None]
 
-FINDINGS: Final = (
-    ("pneumothorax", "There is a small left apical pneumothorax."),
-    ("pleural_effusion", "There is a moderate right pleural effusion."),
-    ("consolidation", "Consolidation is seen in the right lower lobe."),
-    ("pulmonary_edema", "There is diffuse pulmonary edema."),
-    ("cardiomegaly", "The heart is markedly enlarged."),
-    ("lung_nodule", "There is a nodule in the left upper lobe."),
-    ("lung_mass", "A mass is present in the right upper lobe."),
-    ("atelectasis", "Atelectasis is noted at the left lung base."),
-    ("rib_fracture", "There is a fracture of the left seventh rib."),
-    ("pneumoperitoneum", "Free air is present beneath the right hemidiaphragm."),
-    ("emphysema", "Emphysema is present in the upper lobes."),
-    ("hiatal_hernia", "A large hiatal hernia is present."),
-    ("pneumomediastinum", "Pneumomediastinum is present."),
-    ("cavity", "There is a thick-walled cavity in the right upper lobe."),
-    ("scoliosis", "There is scoliosis of the thoracic spine."),
-    ("pneumonia", "The appearance is consistent with lingular pneumonia."),
-    ("pulmonary_vascular_congestion", "Pulmonary vascular congestion is present."),
-    ("pleural_thickening", "There is pleural thickening on the right."),
-    ("hilar_lymphadenopathy", "There is bilateral hilar lymphadenopathy."),
-    ("interstitial_lung_disease", "The pattern is that of interstitial lung disease."),
-)
-"""Findings by slug, each in a plain sentence."""
-PRIORS: Final = (
-    "There is no change from the previous study.",
-    "Compared with the prior radiograph, the appearance is unchanged.",
-    "The cardiomediastinal silhouette is stable.",
-    "Aeration of the lungs has improved since the last examination.",
-    "The previously seen opacity has resolved.",
-    "No interval change.",
-    "Findings are again demonstrated as before.",
-    "The appearance has worsened in the interval.",
-    "The pulmonary vasculature remains normal.",
-    "Lung volumes have decreased compared to the earlier film.",
-    "There is a new opacity at the left base.",
-    "Persistent elevation of the right hemidiaphragm is noted.",
-)
-DEVICES: Final = (
-    ("endotracheal_tube", "An endotracheal tube is present."),
-    ("enteric_tube", "A nasogastric tube courses below the diaphragm."),
-    ("picc", "A right PICC line ends in the superior vena cava."),
-    ("central_venous_catheter", "There is a left internal jugular central venous catheter."),
-    ("port_catheter", "A right chest port is in place."),
-    ("pacemaker", "A left-sided dual-lead pacemaker is present."),
-    ("chest_tube", "A right chest tube is in place."),
-    ("sternal_wires", "Median sternotomy wires are intact."),
-    ("valve_prosthesis", "A prosthetic heart valve is present."),
-    ("spinal_hardware", "Posterior spinal fusion hardware is present."),
-    ("tracheostomy_tube", "A tracheostomy tube is in the midline."),
-    ("dialysis_catheter", "A tunneled dialysis catheter is seen."),
-)
-MEASURES: Final = (
-    "The cardiac silhouette measures {n} cm across.",
-    "The aortic arch measures {m} mm in diameter.",
-    "The widest intercostal space measures {m} mm.",
-    "The distance from the apex to the dome is {n} cm.",
-    "A skin marker lies {n} x {k} cm from the midline.",
-)
-CLAIMS: Final = (
-    "These results were discussed with the referring physician by telephone.",
-    "The patient is status post liver transplant.",
-    "There is a history of renal cell carcinoma.",
-    "The finding corresponds to the abnormality seen on CT.",
-    "Dr. Example was notified of this result.",
-    "The patient presents with hemoptysis.",
-    "The patient underwent bariatric surgery.",
-    "MRI shows this to better advantage.",
-)
-EVENTS: Final = (
-    "The endotracheal tube has been removed.",
-    "There has been interval placement of a right chest tube.",
-    "The left PICC line has been repositioned.",
-    "There has been interval removal of the nasogastric tube.",
-    "A new right internal jugular catheter is present.",
-)
-PLACES: Final = (
-    "An opacity is present in the left middle lobe.",
-    "Atelectasis is noted in the right lingula.",
-    "There is consolidation of the left middle lobe.",
-    "The right lingula shows an opacity.",
-)
-SITES: Final = (
-    "There is a pneumothorax in the thoracic spine.",
-    "There is consolidation in the stomach.",
-    "A pleural effusion is present in the clavicle.",
-    "There is a fracture in the left lower lobe.",
-    "There is scoliosis in the right upper lobe.",
-)
-
 
 def finding_inserted(of: Known, choice: random.Random, bench: Bench) -> Mutant | None:
     """A finding that is in neither the coding nor the text."""
@@ -157,7 +69,7 @@ def finding_inserted(of: Known, choice: random.Random, bench: Bench) -> Mutant |
     if not absent:
         return None
     slug, sentence = choice.choice(absent)
-    return Mutant(_added(of, sentence), of.context, ("CONTRA_EXPERT", "UNSUPPORTED"), slug)
+    return Mutant(_added(of, sentence), of.context, ("CONTRA_EXPERT", "UNSUPPORTED", "INTERNAL"), slug)
 
 
 def denial_lifted(of: Known, choice: random.Random, bench: Bench) -> Mutant | None:
@@ -230,13 +142,13 @@ def sentence_copied(of: Known, choice: random.Random, bench: Bench) -> Mutant | 
         if not told:
             continue
         text, m = choice.choice(told)
-        case = SimilarReport(
-            case_id=CaseId(donor.coded.report_id), report=donor.coded.report, concepts=donor.read
-        )
+        case = SimilarReport(case_id=CaseId(donor.coded.report_id), report=donor.coded.report, concepts=donor.read)
         cases = list((of.context.cases or ())[:-1])
         cases.insert(choice.randint(0, len(cases)), case)
         context = of.context.model_copy(update={"cases": tuple(cases)})
-        return Mutant(_added(of, text), context, ("COPY",), f"{bench.ontology[m.concept].slug} of {donor.coded.report_id}")
+        return Mutant(
+            _added(of, text), context, ("COPY",), f"{bench.ontology[m.concept].slug} of {donor.coded.report_id}"
+        )
     return None
 
 
@@ -283,7 +195,8 @@ def finding_left_out(of: Known, choice: random.Random, bench: Bench) -> Mutant |
     report = _without(of, spans)
     # What is left must still be a report, and must not hint at the finding.
     if report is None or any(
-        ontology.is_a(score.concept, c) for m in bench.extractor.read_report(report).mentions
+        ontology.is_a(score.concept, c)
+        for m in bench.extractor.read_report(report).mentions
         for c in (m.concept, *ontology.ids(ontology[m.concept].implies))
     ):
         return None
@@ -293,7 +206,7 @@ def finding_left_out(of: Known, choice: random.Random, bench: Bench) -> Mutant |
 def sentence_repeated(of: Known, choice: random.Random, bench: Bench) -> Mutant | None:
     """A sentence of the findings said again at their end."""
     text = of.coded.findings or of.coded.impression
-    sentences = [text[a:b] for a, b in sentence_spans(text) if len(text[a:b].split()) > 3]  # noqa: PLR2004
+    sentences = [text[a:b] for a, b in sentence_spans(text) if len(text[a:b].split()) > 3]
     if not sentences:
         return None
     return Mutant(_added(of, choice.choice(sentences)), of.context, ("REPEAT",), "")
@@ -317,3 +230,204 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "sentence repeated": sentence_repeated,
 }
 """Every mutation by what it does; the first eight are the ones that must be caught."""
+
+
+def _added(of: Known, sentence: str) -> Report:
+    """The report with one more sentence at the end of its findings; of its impression when it has no findings."""
+    findings, impression = of.coded.findings, of.coded.impression
+    if findings:
+        return compose_report(findings=f"{_stopped(findings)} {sentence}", impression=impression)
+    return compose_report(impression=f"{_stopped(impression)} {sentence}")
+
+
+def _stopped(text: str) -> str:
+    return text if text.rstrip()[-1] in ".!?" else text.rstrip() + "."
+
+
+def _edited(
+    of: Known,
+    choice: random.Random,
+    fits: Callable[[ConceptMention], bool],
+    edit: Callable[[str, int, int], str | None],
+    right: tuple[RemarkCode, ...],
+) -> Mutant | None:
+    """The report with one sentence edited that holds a fitting mention."""
+    mentions = [m for m in of.read.mentions if fits(m)]
+    choice.shuffle(mentions)
+    for m in mentions:
+        section, start, end = next((s, a, b) for s, a, b in _sentences(of) if a <= m.start < b)
+        text = of.coded.report.text[start:end]
+        edited = edit(text, m.start - start, m.end - start)
+        if edited and edited != text:
+            return Mutant(_replaced(of, [(section, start, end, edited)]), of.context, right, m.concept)
+    return None
+
+
+def _sentences(of: Known) -> Iterator[tuple[str, int, int]]:
+    """Section, start and end of every sentence."""
+    report = of.coded.report
+    for section in report.sections:
+        at = report.text.find(section.text, section.start)
+        for first, last in sentence_spans(section.text):
+            yield section.name, at + first, at + last
+
+
+def _replaced(of: Known, edits: Sequence[tuple[str, int, int, str]]) -> Report:
+    """The report with stretches replaced."""
+    report, texts = of.coded.report, {}
+    for section in report.sections:
+        at, text = report.text.find(section.text, section.start), section.text
+        for _, start, end, new in sorted((e for e in edits if e[0] == section.name), key=lambda e: -e[1]):
+            text = text[: start - at] + new + text[end - at :]
+        texts[section.name] = text
+    return compose_report(findings=texts.get("findings", ""), impression=texts.get("impression", ""))
+
+
+def _without(of: Known, spans: Sequence[tuple[int, int]]) -> Report | None:
+    """The report without the sentences that hold any of some spans; None when nothing is left."""
+    gone = [(s, a, b, "") for s, a, b in _sentences(of) if any(a <= first < b for first, _ in spans)]
+    report = _replaced(of, gone)
+    return report if any(len(s.text.split()) > 1 for s in report.sections) else None
+
+
+_LIFTS: Final = (
+    (
+        re.compile(
+            r"^(there (?:is|are|has been|was)) no(?:t an?y?)?\b(?: (?:definite|convincing|evidence (?:of|for)))?", re.I
+        ),
+        r"\1",
+    ),
+    (
+        re.compile(
+            r"\bno (?:definite |convincing |clear |radiographic )?(?:evidence|signs?|suggestion) (?:of|for)\b", re.I
+        ),
+        "evidence of",
+    ),
+    (re.compile(r"\b(?:is|are) (?:negative for|(?:clear|free) of)\b", re.I), "show"),
+    (re.compile(r"\bnegative for\b", re.I), "positive for"),
+    (re.compile(r"\bwithout (?:any |evidence of )?", re.I), "with "),
+    (re.compile(r"\b(is|are|was|were) not\b", re.I), r"\1"),
+    (re.compile(r"\bno\b(?! (?:longer|change|interval))", re.I), "there is"),
+)
+
+
+def _lifted(sentence: str, at: int, last: int) -> str | None:
+    """A sentence whose denial before, or around, a place is taken away; None where no plain denial stands."""
+    for pattern, instead in _LIFTS:
+        found = pattern.search(sentence)
+        if found and (found.start() < at or "not" in found.group()):
+            lifted = sentence[: found.start()] + found.expand(instead) + sentence[found.end() :]
+            # What was denied as a list is stated as one, and not left open as alternatives.
+            return re.sub(r"\b(?:or|nor)\b", "and", lifted)
+    return None
+
+
+_DEGREES: Final = re.compile(
+    r"\b(?:also|again|an?|some|the|very|mild(?:ly)?|minimal(?:ly)?|slight(?:ly)?|moderate(?:ly)?|severe(?:ly)?|mark(?:ed|edly)|"
+    r"small|large|tiny|few|multiple|scattered|stable|unchanged|persistent|probable|likely)\s+",
+    re.I,
+)
+_SEEN: Final = re.compile(
+    r"\s(?:is|are)\s+(?=(?:seen|noted|present|identified|demonstrated|visuali[sz]ed|evident)\b)", re.I
+)
+_IS: Final = re.compile(r"\b(?:is|are)\b", re.I)
+_MORE_THAN_ONE: Final = re.compile(
+    r"\b(?:no|not|without|but|however|cannot|consistent|compatible|which|may|as before|in addition|with|and)\b", re.I
+)
+
+
+def _denied(sentence: str, at: int, last: int) -> str | None:
+    """A plain statement of one thing as a denial, without degree; None where the statement is not a plain one."""
+    if _MORE_THAN_ONE.search(sentence):
+        return None
+    there = re.match(r"there (?:is|are)\s+", sentence, re.I)
+    if there:
+        return f"{there.group()}no {_DEGREES.sub('', sentence[there.end() :])}"
+    seen = _SEEN.search(sentence)
+    if seen:
+        return (
+            f"No {_DEGREES.sub('', _lower(sentence[: seen.start()]))}{sentence[seen.start() :]}"
+            if at < seen.start()
+            else None
+        )
+    copula = _IS.search(sentence)
+    if copula is None:
+        return (
+            None
+            if re.search(r"\b(?:has|have|shows?|appears?|remains?|demonstrates?)\b", sentence, re.I)
+            else f"No {_DEGREES.sub('', _lower(sentence))}"
+        )
+    if at <= copula.start() < last:
+        return f"{sentence[: copula.end()]} not {_DEGREES.sub('', sentence[copula.end() :].lstrip())}"
+    return None
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _swapped(sentence: str, at: int, last: int) -> str | None:
+    """A sentence with its sides exchanged; None when it names both or none."""
+    sides = {s.lower() for s in re.findall(r"\b(?:left|right)\b", sentence, re.I)}
+    if len(sides) != 1 or re.search(r"\b(?:bilateral\w*|both|lingula\w*|middle lobe)\b", sentence, re.I):
+        return None
+    other = "right" if sides == {"left"} else "left"
+    return re.sub(
+        r"\b(?:left|right)\b", lambda m: other.capitalize() if m.group()[0].isupper() else other, sentence, flags=re.I
+    )
+
+
+_LONG_ENOUGH = 8
+_FOREIGN: Final = re.compile(r"\b(?:left|right|small|moderate|large|tiny)\b", re.I)
+
+
+def _foreign_sentences(donor: Known, ontology: Ontology) -> list[tuple[str, ConceptMention]]:
+    """Sentences of eight words or more with a device, or a stated finding beside a word of side or size."""
+    report, told = donor.coded.report, []
+    for _, start, end in _sentences(donor):
+        text = " ".join(report.text[start:end].split())
+        if len(re.findall(r"[A-Za-z0-9]+", text)) < _LONG_ENOUGH:
+            continue
+        for m in donor.read.mentions:
+            kind = ontology[m.concept].kind
+            stated = start <= m.start < end and m.certainty == "present"
+            if stated and (
+                kind == "device" or (kind in ("finding", "diagnosis") and (m.side or m.size) and _FOREIGN.search(text))
+            ):
+                told.append((text, m))
+                break
+    return told
+
+
+def _has(of: Known, m: ConceptMention, ontology: Ontology) -> bool:
+    """Whether a patient has what is to be copied, by the coding or the text."""
+    if any(_kin(ontology, m.concept, d) for d in of.context.devices or ()):
+        return True
+    if _score_of(ontology, of.context, m.concept, "present") is not None:
+        return True
+    return any(o.certainty != "absent" and _related(ontology, o, m.concept) for o in of.read.mentions)
+
+
+def _scores(context: CheckContext) -> tuple[ExpertScore, ...]:
+    return context.experts.scores if context.experts else ()
+
+
+def _score_of(ontology: Ontology, context: CheckContext, concept: str, band: str) -> ExpertScore | None:
+    """The score in a band that settles a concept: of itself or a broader one if absent, of any relative if present."""
+    for score in _scores(context):
+        if score.band != band:
+            continue
+        if ontology.is_a(ontology[concept].id, score.concept) or (
+            band == "present" and ontology.is_a(score.concept, ontology[concept].id)
+        ):
+            return score
+    return None
+
+
+def _related(ontology: Ontology, m: ConceptMention, concept: str) -> bool:
+    return _kin(ontology, m.concept, concept)
+
+
+def _kin(ontology: Ontology, one: str, other: str) -> bool:
+    a, b = ontology[one].id, ontology[other].id
+    return ontology.is_a(a, b) or ontology.is_a(b, a)

@@ -4,25 +4,35 @@ Five folds (studies whose findings text is the same stand in one). Each study wi
 an index of the other four folds once. Encoder whitening and the drafter's statements are fitted on those four folds
 only. The encoder's settings were chosen looking at all folds; the drafter's thresholds were chosen on fold 0, so drafts
 are quoted on folds 1 to 4.
+
+What a text asserts is read by the extractor and compared with the hand coding as `coded_heads.py` fixes it: stated and
+left open both count, because both were coded. The same reader reads every row. Studies that nobody coded are left out
+of the figures for heads.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.coded_heads import Gold, Heads, asserted, claimed, gold_of, heads_of, named
+from evaluation.extraction import APART
 from evaluation.iu import FOLDS, IuStudy, read_studies
+from evaluation.iu_reports import read_reports
 from evaluation.retrieval_metrics import MINIMUM, Lift, lift_at, lift_interval
 from evaluation.statistics import Flags, Interval, macro_f1, macro_f1_difference
 from evaluation.text_metrics import TextScores, rouge_l, text_scores
 from generation.consensus import draft_findings
 from generation.statements import prepare_statements, summarise
-from generation.terms import HEADS, read
 from indexing.fit import FIT_IMAGES
 from retrieval.encoders.descriptor import DescriptorEncoder
+from retrieval.extraction.extractor import Extractor
+from retrieval.ontology.ontology import load
 from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.records import (
     Case,
@@ -48,7 +58,7 @@ CONSTANTS = 200
 """Reports tried as the one constant report."""
 
 
-class Heads(Record):
+class HeadFigures(Record):
     """How well the heads a text asserts are those coded for the study."""
 
     macro_f1: float
@@ -68,7 +78,7 @@ class Row(Record):
 
     text: TextScores
     """Against the reference findings."""
-    heads: Heads
+    heads: HeadFigures
     """Against the hand-coded MeSH heads."""
 
 
@@ -87,6 +97,10 @@ class IuReport(Record):
     """All five folds, top 20."""
     drafted_on: int
     """Studies of folds 1 to 4."""
+    coded: int
+    """Those of them that somebody coded: heads are judged on these."""
+    extractor: str
+    """What read the texts."""
     heads: list[str]
     """Which heads the drafts are judged by."""
     reader_macro_f1: float
@@ -97,21 +111,49 @@ class IuReport(Record):
     """Studies for which the drafter had nothing to say."""
 
 
+class _Judge(NamedTuple):
+    """The reader of heads, and what was coded."""
+
+    extractor: Extractor
+    stands_for: Heads
+    gold: Mapping[str, Gold]
+    """By case id; a study that nobody coded is left out."""
+    scored: Sequence[str]
+
+    def asserted(self, texts: Sequence[str], studies: Sequence[IuStudy]) -> Flags:
+        """Which scored heads each text asserts for its study; of studies that were coded."""
+        no_new = load()["no_new"].id
+        said = [claimed([m for m in self.extractor.read(text) if m.change != no_new]) for text in texts]
+        found = [
+            asserted(c, self.stands_for, self.gold[s.case_id], self.scored)
+            for c, s in zip(said, studies, strict=True)
+            if s.case_id in self.gold
+        ]
+        return np.array([[head in heads for head in self.scored] for heads in found])
+
+    def truth(self, studies: Sequence[IuStudy]) -> Flags:
+        coded = [self.gold[s.case_id].heads for s in studies if s.case_id in self.gold]
+        return np.array([[head in heads for head in self.scored] for heads in coded])
+
+
 def measure_iu(data: Path, workers: int) -> IuReport:
     """Run the whole measurement; a few minutes on two cores. Raises MissingData."""
     studies = [s for s in read_studies(data) if s.frontals and s.findings]
+    extractor = Extractor(load())
+    judge = _judge(data, studies, extractor)
     with Readers(DescriptorEncoder.prepare, workers=workers) as readers:
         read_images = list(readers.read([str(s.frontals[0]) for s in studies]))
     readings = [r for r in read_images if isinstance(r, Reading)]
     if len(readings) != len(studies):
         raise next(r for r in read_images if not isinstance(r, Reading))
+    indexed = [_case(study, reading, extractor) for study, reading in zip(studies, readings, strict=True)]
 
     folds = np.array([s.fold for s in studies])
     found: list[tuple[RetrievedCase, ...]] = [()] * len(studies)
     drafts = [""] * len(studies)
     for fold in range(FOLDS):
         queries, cases = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        _measure_fold(studies, readings, queries, cases, found, drafts)
+        _measure_fold(indexed, readings, queries, cases, found, drafts)
 
     names = sorted({head for s in studies for head in s.heads})
     has = np.array([[head in s.heads for head in names] for s in studies])
@@ -120,16 +162,16 @@ def measure_iu(data: Path, workers: int) -> IuReport:
     chance = np.random.default_rng(0).integers(0, len(studies), neighbours.shape)
 
     quoted = np.flatnonzero(folds != TUNING_FOLD)
-    scored = [h for h in HEADS if h in names and has[:, names.index(h)].sum() >= MINIMUM]
-    truth = has[quoted][:, [names.index(h) for h in scored]]
-    references = [studies[i].findings for i in quoted]
+    asked = [studies[i] for i in quoted]
+    references = [s.findings for s in asked]
+    truth = judge.truth(asked)
     constant = _best_constant([s.findings for s in studies if s.fold == TUNING_FOLD])
     texts = {
         "constant": [constant] * len(quoted),
         "nearest": [studies[neighbours[i, 0]].findings for i in quoted],
         "consensus": [drafts[i] for i in quoted],
     }
-    asserted = {name: _asserted(said, scored) for name, said in texts.items()}
+    said = {name: judge.asserted(written, asked) for name, written in texts.items()}
     return IuReport(
         studies=len(studies),
         lift5=lift_at(5, neighbours, has, has, names),
@@ -137,18 +179,31 @@ def measure_iu(data: Path, workers: int) -> IuReport:
         lift5_random=lift_at(5, chance, has, has, names).value,
         lift20=lift_at(20, neighbours, has, has, names).value,
         drafted_on=len(quoted),
-        heads=scored,
-        reader_macro_f1=macro_f1(_asserted(references, scored), truth),
+        coded=len(truth),
+        extractor=extractor.identity,
+        heads=list(judge.scored),
+        reader_macro_f1=macro_f1(judge.asserted(references, asked), truth),
         rows={
-            name: Row(text=text_scores(said, references), heads=_heads(name, asserted, truth))
-            for name, said in texts.items()
+            name: Row(text=text_scores(written, references), heads=_figures(name, said, truth))
+            for name, written in texts.items()
         },
-        empty_drafts=sum(not said for said in texts["consensus"]),
+        empty_drafts=sum(not draft for draft in texts["consensus"]),
     )
 
 
+def _judge(data: Path, studies: Sequence[IuStudy], extractor: Extractor) -> _Judge:
+    """Scored are the heads that some concept stands for and at least MINIMUM of the studies carry."""
+    heads = heads_of(extractor.ontology, "iu_mesh")
+    known = named(heads)
+    wanted = {str(s.case_id) for s in studies}
+    coded = {f"iu-{r.report_id}": r.coded for r in read_reports(data) if r.coded is not None}
+    gold = {case_id: gold_of(terms, known) for case_id, terms in coded.items() if case_id in wanted}
+    support = Counter(head for g in gold.values() for head in g.heads)
+    return _Judge(extractor, heads, gold, [h for h in known if h not in APART and support[h] >= MINIMUM])
+
+
 def _measure_fold(
-    studies: Sequence[IuStudy],
+    indexed: Sequence[Case],
     readings: Sequence[Reading],
     queries: NDArray[np.intp],
     cases: NDArray[np.intp],
@@ -162,7 +217,7 @@ def _measure_fold(
     with tempfile.TemporaryDirectory() as folder:
         shelf = FaissSegments(Path(folder))
         with closing(SegmentedStore(shelf, encoder.identity, encoder.dimension)) as store:
-            store.stage([Entry(_case(studies[i], readings[i]), vectors[i : i + 1]) for i in cases])
+            store.stage([Entry(indexed[i], vectors[i : i + 1]) for i in cases])
             store.publish()
             statements = prepare_statements(summarise(store.cases(sorted(store.contents()))))
             retriever = Retriever(store, encoder.identity)
@@ -172,16 +227,18 @@ def _measure_fold(
                 drafts[i] = " ".join(s.text for s in draft_findings(found[i], statements).sentences)
 
 
-def _case(study: IuStudy, reading: Reading) -> Case:
+def _case(study: IuStudy, reading: Reading, extractor: Extractor) -> Case:
+    report = compose_report(findings=study.findings, impression=study.impression)
     return Case(
         case_id=study.case_id,
         patient_key=PatientKey(study.case_id),
         study_instance_uid=StudyUid(study.case_id),
         images=(CaseImage(digest=reading.digest, view="FRONTAL"),),
-        report=compose_report(findings=study.findings, impression=study.impression),
+        report=report,
         source="IU",
         licence="CC BY-NC-ND 4.0, internal measurement",
         content=reading.digest,
+        concepts=extractor.read_report(report),
     )
 
 
@@ -197,16 +254,12 @@ def _best_constant(reports: Sequence[str]) -> str:
     return best
 
 
-def _asserted(texts: Sequence[str], heads: Sequence[str]) -> Flags:
-    return np.array([[head in said for head in heads] for said in (read(text).present for text in texts)])
-
-
-def _heads(name: str, asserted: dict[str, Flags], truth: Flags) -> Heads:
-    said = asserted[name]
+def _figures(name: str, every: Mapping[str, Flags], truth: Flags) -> HeadFigures:
+    said = every[name]
     hits = float((said & truth).sum())
-    return Heads(
+    return HeadFigures(
         macro_f1=macro_f1(said, truth),
-        macro_f1_over_nearest=None if name == "nearest" else macro_f1_difference(said, asserted["nearest"], truth),
+        macro_f1_over_nearest=None if name == "nearest" else macro_f1_difference(said, every["nearest"], truth),
         precision=hits / said.sum() if said.any() else 0.0,
         recall=hits / float(truth.sum()),
         asserted_per_study=float(said.sum(axis=1).mean()),

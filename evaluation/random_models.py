@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from generation.decoding.hf_models import ready_torchvision
 
-ready_torchvision()
-import transformers  # noqa: E402
-
 Architecture = Literal["qwen2_vl", "qwen2_5_vl", "gemma3", "llava", "qwen2"]
 """The last one reads text only."""
+
+Untyped = Any
+"""What transformers makes: it is read without its types."""
 
 _PHRASES: Final = (
     "The heart size is normal. The lungs are clear. No pleural effusion or pneumothorax.",
@@ -52,6 +53,7 @@ def write_random_model(folder: Path, architecture: Architecture, size: Size | No
     make = {
         "qwen2_vl": _qwen_vl, "qwen2_5_vl": _qwen_vl, "gemma3": _gemma, "llava": _llava, "qwen2": _qwen_text,
     }[architecture]  # fmt: skip
+    ready_torchvision()
     torch.manual_seed(seed)
     network, processor = make(architecture, size or Size())
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +67,7 @@ def write_random_model(folder: Path, architecture: Architecture, size: Size | No
     return folder
 
 
-def _tokenizer(vocabulary: int, marks: Sequence[str], spaces: Literal["bytes", "blanks"], chat: str = _CHAT) -> Any:
+def _tokenizer(vocabulary: int, marks: Sequence[str], spaces: Literal["bytes", "blanks"], chat: str = _CHAT) -> Untyped:
     """A tokenizer of a family: a space as a byte of the word after it (Qwen), or as a blank mark (Llama, Gemma)."""
     special = ["<pad>", "<s>", "</s>", "<unk>", *_ROLES, *marks]
     raw = Tokenizer(models.BPE(unk_token="<unk>"))
@@ -92,7 +94,7 @@ def _tokenizer(vocabulary: int, marks: Sequence[str], spaces: Literal["bytes", "
     return made
 
 
-def _text_config(tokenizer: Any, size: Size) -> dict[str, Any]:
+def _text_config(tokenizer: Untyped, size: Size) -> dict[str, Any]:
     """What all the language models here share. Rows of the vocabulary that no token has are never chosen by name."""
     return {
         "vocab_size": max(size.vocabulary, len(tokenizer)),
@@ -108,7 +110,7 @@ def _text_config(tokenizer: Any, size: Size) -> dict[str, Any]:
     }
 
 
-def _qwen_vl(architecture: Architecture, size: Size) -> tuple[Any, Any]:
+def _qwen_vl(architecture: Architecture, size: Size) -> tuple[Untyped, Untyped]:
     marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     tokenizer = _tokenizer(
         size.vocabulary, marks, "bytes", _CHAT.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
@@ -135,9 +137,7 @@ def _qwen_vl(architecture: Architecture, size: Size) -> tuple[Any, Any]:
     )  # fmt: skip
     tokenizer.image_token, tokenizer.video_token = "<|image_pad|>", "<|video_pad|>"
     processor = getattr(transformers, f"{name}Processor")(
-        image_processor=transformers.Qwen2VLImageProcessor(
-            size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}
-        ),
+        image_processor=transformers.Qwen2VLImageProcessor(size={"shortest_edge": 56 * 56, "longest_edge": 112 * 112}),
         tokenizer=tokenizer,
         video_processor=transformers.Qwen2VLVideoProcessor(),
         chat_template=tokenizer.chat_template,
@@ -145,7 +145,7 @@ def _qwen_vl(architecture: Architecture, size: Size) -> tuple[Any, Any]:
     return getattr(transformers, f"{name}ForConditionalGeneration")(config), processor
 
 
-def _gemma(_: Architecture, size: Size) -> tuple[Any, Any]:
+def _gemma(_: Architecture, size: Size) -> tuple[Untyped, Untyped]:
     marks = ("<start_of_image>", "<end_of_image>", "<image_soft_token>", "\n", "\n\n", "\n\n\n", "\n\n\n\n")
     tokenizer = _tokenizer(size.vocabulary, marks, "blanks", _CHAT.replace("IMAGE", "<start_of_image>"))
     start, end, image = tokenizer.convert_tokens_to_ids(list(marks[:3]))
@@ -165,7 +165,8 @@ def _gemma(_: Architecture, size: Size) -> tuple[Any, Any]:
             "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
             "image_size": 56, "patch_size": 14, "vision_use_head": False,
         },
-        tie_word_embeddings=False, mm_tokens_per_image=4, boi_token_index=start, eoi_token_index=end, image_token_index=image,
+        tie_word_embeddings=False, mm_tokens_per_image=4,
+        boi_token_index=start, eoi_token_index=end, image_token_index=image,
     )  # fmt: skip
     processor = transformers.Gemma3Processor(
         image_processor=transformers.Gemma3ImageProcessor(size={"height": 56, "width": 56}),
@@ -174,7 +175,7 @@ def _gemma(_: Architecture, size: Size) -> tuple[Any, Any]:
     return transformers.Gemma3ForConditionalGeneration(config), processor
 
 
-def _llava(_: Architecture, size: Size) -> tuple[Any, Any]:
+def _llava(_: Architecture, size: Size) -> tuple[Untyped, Untyped]:
     tokenizer = _tokenizer(size.vocabulary, ("<image>",), "blanks", _CHAT.replace("IMAGE", "<image>"))
     image = tokenizer.convert_tokens_to_ids("<image>")
     config = transformers.LlavaConfig(
@@ -196,7 +197,7 @@ def _llava(_: Architecture, size: Size) -> tuple[Any, Any]:
     return transformers.LlavaForConditionalGeneration(config), processor
 
 
-def _qwen_text(_: Architecture, size: Size) -> tuple[Any, Any]:
+def _qwen_text(_: Architecture, size: Size) -> tuple[Untyped, Untyped]:
     tokenizer = _tokenizer(size.vocabulary, (), "bytes")
     config = transformers.Qwen2Config(**_text_config(tokenizer, size), tie_word_embeddings=False)
     return transformers.Qwen2ForCausalLM(config), tokenizer

@@ -8,6 +8,7 @@ from typing import Literal, NewType
 
 from pydantic import Field
 
+from retrieval.comparison import ConceptComparison, ConceptSet
 from retrieval.mentions import ExtractorIdentity, ReadConcepts
 from retrieval.record import Record as Record
 
@@ -34,6 +35,10 @@ ViewSource = Literal[
 """Where a view position came from, most trusted first; `similar_images` is the gate's own estimate."""
 Laterality = Literal["L", "R", "B", "U"]
 """DICOM (0020,0060/0062): left, right, both, unpaired. Always the patient's side."""
+Sex = Literal["F", "M", "O"]
+"""As DICOM codes it."""
+Leg = Literal["image", "concept", "text"]
+"""A way of finding similar cases: by what is seen, by what is said of each concept, by words."""
 SectionName = Literal["indication", "technique", "comparison", "findings", "impression", "other"]
 ReasonCode = Literal[
     "OUT_OF_SCOPE_MODALITY",
@@ -215,8 +220,8 @@ class Case(Record):
     """One vector each, in this order."""
     report: Report
     """The signed report of this study."""
-    sex: Literal["F", "M", "O"] | None = None
-    """Patient's sex as DICOM codes it; None when unknown."""
+    sex: Sex | None = None
+    """Patient's sex; None when unknown."""
     age_band: str | None = None
     """Ten-year band such as 60-69; None when unknown. Exact ages are not kept."""
     labels: tuple[str, ...] = ()
@@ -238,32 +243,15 @@ class Case(Record):
         return None if self.concepts is None else self.concepts.extractor
 
 
-class Hit(Record):
-    """One image row that a store found near a query vector."""
+class FoundBy(Record):
+    """What one leg found of a case."""
 
-    case_id: CaseId
-    """The case that owns the image."""
-    image: int
-    """Which image of the case, from 0."""
+    leg: Leg
+    """Which."""
+    rank: int
+    """Its rank in this leg, from 1."""
     similarity: float
-    """Inner product of unit vectors: 1 is the same direction, higher is nearer."""
-
-
-class Where(Record):
-    """What a search must leave out and keep to."""
-
-    group: ViewGroup | None = None
-    """Only images of this view group; None searches all."""
-    not_patients: frozenset[PatientKey] = frozenset()
-    """Patients whose cases are left out."""
-    not_studies: frozenset[StudyUid] = frozenset()
-    """Studies that are left out."""
-    not_images: frozenset[ImageDigest] = frozenset()
-    """Every case of a patient who owns one of these image files is left out."""
-
-
-EVERYWHERE = Where()
-"""The whole snapshot, nothing left out."""
+    """Image: inner product of the best pair. Concept: 0 to 1. Text: BM25, without bound. Compare within a leg only."""
 
 
 class RetrievedCase(Record):
@@ -274,9 +262,13 @@ class RetrievedCase(Record):
     rank: int
     """1 is nearest."""
     similarity: float
-    """Inner product of the best matching pair of images; higher is nearer."""
+    """That of the first of `found_by`; higher is nearer, among cases found by the same leg."""
     matched: tuple[tuple[int, int, float], ...] = ()
-    """Query image, case image and their similarity, for each pair that was near."""
+    """Query image, case image and their similarity, for each pair that was near; empty when images did not find it."""
+    found_by: tuple[FoundBy, ...] = ()
+    """The legs that found it, in the order image, concept, text."""
+    comparison: ConceptComparison | None = None
+    """How it compares in concepts; None when concepts were not asked for, or nobody has read its report."""
 
 
 class GateVerdict(Record):
@@ -301,6 +293,10 @@ class Evidence(Record):
     """Which built index answered. None only when retrieval was switched off."""
     encoder: EncoderIdentity | None = None
     """Which encoder compared the images."""
+    legs: tuple[Leg, ...] = ()
+    """The legs that were asked; one that had nothing to ask with is not among them."""
+    concepts: ConceptSet | None = None
+    """What the concept leg asked for, or None. For images it is what similar cases show: no report of the study."""
 
 
 class SimilarCases(Record):

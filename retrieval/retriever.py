@@ -11,8 +11,9 @@ from collections import defaultdict
 import numpy as np
 
 from retrieval.encoders.encoder import Vectors
-from retrieval.records import CaseId, EncoderIdentity, Evidence, RetrievedCase, Study, ViewGroup, Where, view_group
+from retrieval.records import CaseId, EncoderIdentity, Evidence, RetrievedCase, Study, ViewGroup, view_group
 from retrieval.stores.store import Store
+from retrieval.where import Where
 
 DEPTH = 4
 """Image rows asked for per wanted case: a case may own several rows of one view."""

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generation.sentences import split
 from retrieval.extraction.sentences import sentence_spans
 
 # Whatever can end a sentence or only looks like it, mixed into arbitrary text.
@@ -116,18 +115,6 @@ def test_no_word_is_outside_every_sentence(text: str) -> None:
         outside.append(text[reached:start])
         reached = end
     assert "effusion" not in " ".join(outside)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Heart is normal. No effusion. Dr. Halloway was told. Rib 5. is broken. A nodule of 0.5 cm?",
-        "1. Atelectasis vs. scar\n2. No effusion.Clear lungs",
-        "XXXX view. Heart, e.g. its size, is normal",
-    ],
-)
-def test_the_list_that_drops_whole_sentences_splits_alike(text: str) -> None:
-    assert [s.rstrip(" .?").lower() for s in sentences(text)] == [s.rstrip(".").lower() for s in split(text)]
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from retrieval.records import Where
 from retrieval.stores.faiss_segments import FaissSegments
 from retrieval.stores.memory import MemoryStore
 from retrieval.stores.qdrant_segments import QdrantSegments
 from retrieval.stores.segmented import SegmentedStore
+from retrieval.where import Where
 from tests.stores_backends import qdrant_client
 from tests.stores_drawing import DIMENSION, ENCODER, entries, exact_rows, ids
 

@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import OperatorError, StoreBusy, StoreCorrupt, StoreUnavailable
-from retrieval.records import Where
 from retrieval.stores.faiss_segments import FaissSegments
 from retrieval.stores.memory import MemoryStore
 from retrieval.stores.qdrant_segments import QdrantSegments
 from retrieval.stores.segmented import SegmentedStore
 from retrieval.stores.store import Entry
+from retrieval.where import Where
 from tests.stores_backends import QDRANT, qdrant_client
 from tests.stores_drawing import DIMENSION, ENCODER, case, entries, exact_rows, ids, random_rows
 from tests.stores_interruptions import Interrupted, Killed, stage_and_publish_forever

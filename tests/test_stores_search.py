@@ -7,10 +7,11 @@ from retrieval.errors import (
     EncoderMismatch,
     UnknownCase,
 )
-from retrieval.records import PatientKey, StudyUid, Where, view_group
+from retrieval.records import PatientKey, StudyUid, view_group
 from retrieval.stores.faiss_segments import FaissSegments
 from retrieval.stores.segmented import SegmentedStore
 from retrieval.stores.store import Entry
+from retrieval.where import Where
 from tests.stores_backends import QDRANT, opened
 from tests.stores_drawing import (
     DIMENSION,

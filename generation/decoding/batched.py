@@ -5,7 +5,7 @@ rows of a draft always get the same token. Held to `reference` token by token. S
 are `DraftText`'s; only rows, padding, positions and the cache are handled here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from generation.decoding.combine import BrokenLogits, combine_groups, margins, sample_rows
-from generation.decoding.generator import DraftText, Generated, GenerationRequest, Images, OnText, bias_of
+from generation.decoding.combine import BrokenLogits, SparseBias, combine_groups, margins, sample_rows
+from generation.decoding.generator import Biases, DraftText, Generated, GenerationRequest, Images, OnText
 from generation.decoding.hf_models import HfModel, Inputs, stack
 from generation.decoding.presets import Preset
 from generation.decoding.rows_cache import RowsCache
@@ -28,6 +28,7 @@ class BatchedGenerator:
     def __init__(self, model: HfModel, *, drafts_at_once: int = 8, prefill_tokens: int = 8192) -> None:
         """`drafts_at_once` bounds the memory for the cache, `prefill_tokens` that for reading prompts."""
         self._model = model
+        self._biases = Biases(model.words)
         self._drafts_at_once = drafts_at_once
         self._prefill_tokens = prefill_tokens
 
@@ -38,8 +39,15 @@ class BatchedGenerator:
 
         A draft whose logits are not numbers ends the call with BrokenLogits, whose `groups` are request numbers.
         """
+        model = self._model
         drafts = [
-            _Draft(number, request, self._model, self._model.encode(request, images))
+            _Draft(
+                number,
+                request,
+                inputs=model.encode(request, images),
+                bias=self._biases.of(request),
+                text=DraftText(request, model.end_ids, model.decode),
+            )
             for number, request in enumerate(requests)
         ]
         # Prompts of like length side by side, so that little is padding.
@@ -69,7 +77,7 @@ class BatchedGenerator:
                 logits = batch.step(self._model, [owner.token for owner in owners])
 
     def _read(self, rows: Sequence[Inputs], room: int) -> tuple["_Batch", Tensor]:
-        """Prefill in parts that fit the memory: the batch ready to go on, and the logits [rows, vocab] after each prompt."""
+        """Prefill in parts that fit the memory; returns the batch, and the logits [rows, vocab] after each prompt."""
         model, width = self._model, max(one.length for one in rows)
         mask = torch.zeros((len(rows), width + room), dtype=torch.long, device=model.device)
         logits, following, parts = [], [], []
@@ -95,17 +103,17 @@ class BatchedGenerator:
         return _Batch(RowsCache(parts, width, room), mask, width, torch.cat(following)), torch.cat(logits)
 
 
+@dataclass(eq=False)
 class _Draft:
     """One request while it is written."""
 
-    def __init__(self, number: int, request: GenerationRequest, model: HfModel, inputs: list[Inputs]) -> None:
-        self.number = number
-        self.request = request
-        self.inputs = inputs
-        self.bias = bias_of(request, model.words)
-        self.text = DraftText(request, model.end_ids, model.decode)
-        self.token = 0
-        """The token chosen last; an ended draft repeats it until its rows are dropped."""
+    number: int
+    request: GenerationRequest
+    inputs: list[Inputs]
+    bias: Callable[[Sequence[int]], SparseBias]
+    text: DraftText
+    token: int = 0
+    """The token chosen last; an ended draft repeats it until its rows are dropped."""
 
 
 @dataclass

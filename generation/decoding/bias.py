@@ -18,6 +18,7 @@ from retrieval.extraction.cues import CUES
 from retrieval.extraction.patterns import Trie
 from retrieval.extraction.sentences import sentence_spans
 from retrieval.extraction.tokens import tokenise
+from retrieval.ontology.ontology import Ontology
 
 LEAST_LETTERS: Final = 3
 """Letters of a phrase that must stand before it is leant on; a shorter head belongs to any word."""
@@ -32,6 +33,11 @@ _AFTER_BLANK: Final = "is"
 _PROBE: Final = " Xx"
 """A word put after the text to see whether it opens a sentence."""
 Place = Literal["after blank", "line start"]
+
+
+def ontology_forms(ontology: Ontology) -> dict[str, tuple[str, ...]]:
+    """Every concept's name with its synonyms: the lexicon in which one concept's words are told from another's."""
+    return {concept.name: (concept.name, *concept.synonyms) for concept in ontology.written}
 
 
 def log_odds(probability: float) -> float:
@@ -155,23 +161,31 @@ class PhraseBias:
     """The bias of one study: a lexicon's trie with the log odds of this study's labels."""
 
     def __init__(
-        self, tokenizer: Tokenizer | PhraseTrie, phrases: Mapping[str, float], *, gamma: float = PUBLISHED_GAMMA
+        self,
+        tokenizer: Tokenizer | PhraseTrie,
+        phrases: Mapping[str, float],
+        *,
+        forms: Mapping[str, Sequence[str]] | None = None,
+        gamma: float = PUBLISHED_GAMMA,
     ) -> None:
-        """`phrases` are labels as written inside a sentence, with their log odds, capped at plus and minus ln(gamma).
+        """`phrases` are labels as written inside a sentence, with their log odds; `forms` are further wordings.
 
         A label of 0 is never leant on but still claims its words: with "lung" among the labels, "lung nodule" is
-        settled by "nodule". A trie already made may know more labels and other wordings than `phrases` names.
+        settled by "nodule". Log odds are capped at plus and minus ln(gamma). A trie already made brings its own
+        wordings, and may know more labels than `phrases` names.
         """
         if not gamma > 1:
             raise ValueError(f"gamma {gamma} is not above 1")
         if any(math.isnan(value) for value in phrases.values()):
             raise ValueError("log odds that are not a number")
         cap = math.log(gamma)
-        self._trie = (
-            tokenizer
-            if isinstance(tokenizer, PhraseTrie)
-            else PhraseTrie(tokenizer, {label: (label,) for label in phrases})
-        )
+        if isinstance(tokenizer, PhraseTrie):
+            if forms:
+                raise ValueError("a trie has its wordings already")
+            self._trie = tokenizer
+        else:
+            wordings = {label: dict.fromkeys((label, *(forms or {}).get(label, ()))) for label in phrases}
+            self._trie = PhraseTrie(tokenizer, {label: tuple(written) for label, written in wordings.items()})
         self._values = {label: min(max(value, -cap), cap) for label, value in phrases.items() if value}
         due = self._trie.due
         self.tokens = frozenset(token for token, label in due if label in self._values)
@@ -227,7 +241,7 @@ def published_bias(
 
 
 def repeated_ngrams(tokens: Sequence[int], size: int = 3) -> dict[int, float]:
-    """Bans (minus infinity) on the tokens that would repeat a run of `size`; CCD's loop counts the prompt's runs too."""
+    """Bans (minus infinity) on tokens that would repeat a run of `size`; CCD's loop counts the prompt's runs too."""
     if size < 1:
         raise ValueError(f"no runs of {size} tokens")
     if len(tokens) < size:

@@ -10,20 +10,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from generation.decoding.bias import PhraseBias, log_odds, published_bias
+from generation.decoding.bias import PhraseBias, PhraseTrie, log_odds, ontology_forms, published_bias
 from generation.decoding.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, TekkenTokenizer, Tokenizer
 from retrieval.errors import MissingDependency, RequestError
+from retrieval.ontology.ontology import load
 from retrieval.record import Record
 
 Family = Literal["SentencePiece", "byte-level BPE", "Tekken"]
 
-LABELS: Final = (
-    "Atelectasis", "Consolidation", "Pneumothorax", "Edema", "Effusion", "Pneumonia", "Cardiomegaly", "Lung Lesion",
-    "Fracture", "Lung Opacity", "Enlarged Cardiomediastinum",
-)  # fmt: skip
-"""What CCD's classifier of findings tells apart; the published rule adds the two views."""
+LABELS: Final[Mapping[str, str]] = {
+    "Atelectasis": "atelectasis",
+    "Consolidation": "consolidation",
+    "Pneumothorax": "pneumothorax",
+    "Edema": "pulmonary edema",
+    "Effusion": "pleural effusion",
+    "Pneumonia": "pneumonia",
+    "Cardiomegaly": "cardiomegaly",
+    "Lung Lesion": "lung lesion",
+    "Fracture": "fracture",
+    "Lung Opacity": "lung opacity",
+    "Enlarged Cardiomediastinum": "enlarged cardiomediastinum",
+}
+"""What CCD's classifier of findings tells apart, with our concept of each; the published rule adds the two views."""
 VIEWS: Final = ("Frontal", "Lateral")
-BYSTANDERS: Final = tuple("""
+_WORDS: Final = """
     a an and are as at again also appear apparent aorta aortic abnormality air apical all acute
     the there this is in of on or no not for from with within without seen noted which
     heart cardiac cardiomediastinal silhouette size contour normal mild moderate severe small large
@@ -31,15 +41,18 @@ BYSTANDERS: Final = tuple("""
     pulmonary pleural patchy prominent patient portable present possible probable process position
     evidence elevated extending examination edge element effaced early each
     chest change catheter consistent contours considered compared congestion costophrenic calcified
-    focal findings following free frontal film folds opacification osseous old
+    focal findings following free frontal film folds osseous old
     enteric endotracheal entire ends vascular view volumes unchanged stable tip tube
-""".split())
+"""
+BYSTANDERS: Final = tuple(_WORDS.split())
 """Ordinary words of reports that name no label, many with a label's first letters."""
 
 _EVIDENCE: Final = 0.9
 """Probability given to every label: where the bias falls does not depend on it."""
 _CONTEXT: Final = "The chest shows"
 
+RuleName = Literal["published", "phrases", "lexicon"]
+"""CCD's rule; ours with the labels alone; ours with the ontology's other concepts claiming their words."""
 Rule = Callable[[Sequence[int]], Mapping[int, float]]
 
 
@@ -50,8 +63,8 @@ class BiasReach(Record):
     """Whose vocabulary: a file's name."""
     family: Family
     """How it keeps the blank before a word."""
-    rule: Literal["published", "phrases"]
-    """CCD's rule, or ours."""
+    rule: RuleName
+    """Whose rule."""
     tokens: int
     """Distinct tokens that may be biased at some place."""
     labels: int
@@ -72,7 +85,7 @@ class BiasTable(Record):
     bystanders_asked: int
     """Ordinary words that were tried."""
     rows: tuple[BiasReach, ...]
-    """Two for each tokenizer: the published rule, then ours."""
+    """Three for each tokenizer: the published rule, then ours alone and in the ontology."""
 
 
 def touched(tokenizer: Tokenizer, rule: Rule, context: str, word: str) -> bool:
@@ -82,30 +95,33 @@ def touched(tokenizer: Tokenizer, rule: Rule, context: str, word: str) -> bool:
     return any(token in rule(whole[:i]) for i, token in enumerate(whole) if i >= len(before))
 
 
-def reaches(name: str, family: Family, tokenizer: Tokenizer) -> tuple[BiasReach, BiasReach]:
-    """Both rules for one tokenizer."""
+def reaches(name: str, family: Family, tokenizer: Tokenizer) -> list[BiasReach]:
+    """All rules for one tokenizer."""
     everywhere = published_bias(tokenizer, dict.fromkeys((*LABELS, *VIEWS), _EVIDENCE))
     phrases = PhraseBias(tokenizer, {label.lower(): log_odds(_EVIDENCE) for label in LABELS})
+    trie = PhraseTrie(tokenizer, ontology_forms(load()))
+    lexicon = PhraseBias(trie, {concept: log_odds(_EVIDENCE) for concept in LABELS.values()})
+    written = [label.lower() for label in LABELS]
 
-    def row(rule: Literal["published", "phrases"], tokens: int, at: Rule) -> BiasReach:
+    def row(rule: RuleName, tokens: int, at: Rule) -> BiasReach:
         met = [word for word in BYSTANDERS if touched(tokenizer, at, _CONTEXT, word)]
-        labels = [label.lower() for label in LABELS]
         return BiasReach(
             tokenizer=name,
             family=family,
             rule=rule,
             tokens=tokens,
-            labels=len(labels),
-            labels_reached=sum(touched(tokenizer, at, _CONTEXT, label) for label in labels),
+            labels=len(written),
+            labels_reached=sum(touched(tokenizer, at, _CONTEXT, label) for label in written),
             article="a" in met,
             bystanders=tuple(met),
-            denied_reached=sum(touched(tokenizer, at, f"{_CONTEXT} no", label) for label in labels),
+            denied_reached=sum(touched(tokenizer, at, f"{_CONTEXT} no", label) for label in written),
         )
 
-    return (
+    return [
         row("published", len(everywhere), lambda generated: everywhere),
         row("phrases", len(phrases.tokens), phrases.at),
-    )
+        row("lexicon", len(lexicon.tokens), lexicon.at),
+    ]
 
 
 def read_tokenizer(path: Path) -> tuple[Family, Tokenizer]:

@@ -7,11 +7,12 @@ Pixels never live in records: a prompt names its images and the arrays are hande
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from generation.decoding.bias import PhraseBias, log_odds, published_bias
+from generation.decoding.bias import PhraseBias, PhraseTrie, log_odds, published_bias
 from generation.decoding.presets import Branch, Preset
 from generation.decoding.tokenizer import Tokenizer
 from retrieval.errors import OperatorError, RequestError
@@ -175,23 +176,26 @@ class Generator(Protocol):
         ...
 
 
-def bias_of(request: GenerationRequest, tokenizer: Tokenizer) -> Callable[[Sequence[int]], Mapping[int, float]]:
-    """What the request's preset adds to which token's score, given the tokens written so far."""
-    preset = request.preset
-    if preset.bias == "none":
-        return lambda _: {}
-    if preset.bias == "published":
-        always = preset.scaled(
-            published_bias(tokenizer, {each.label: each.probability for each in request.phrases}, gamma=preset.gamma)
-        )
-        return lambda _: always
-    phrases = PhraseBias(
-        tokenizer,
-        {each.label: log_odds(each.probability) for each in request.phrases},
-        forms={each.label: each.forms for each in request.phrases},
-        gamma=preset.gamma,
-    )
-    return lambda written: preset.scaled(phrases.at(written))
+class Biases:
+    """The bias of each request for one tokenizer; requests that bring the same phrases share their trie."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._trie = lru_cache(maxsize=4)(lambda forms: PhraseTrie(tokenizer, dict(forms)))
+
+    def of(self, request: GenerationRequest) -> Callable[[Sequence[int]], Mapping[int, float]]:
+        """What the request's preset adds to which token's score, given the tokens written so far."""
+        preset = request.preset
+        probabilities = {each.label: each.probability for each in request.phrases}
+        if preset.bias == "none":
+            return lambda _: {}
+        if preset.bias == "published":
+            always = preset.scaled(published_bias(self._tokenizer, probabilities, gamma=preset.gamma))
+            return lambda _: always
+        trie = self._trie(tuple((each.label, (each.label, *each.forms)) for each in request.phrases))
+        odds = {label: log_odds(probability) for label, probability in probabilities.items()}
+        phrases = PhraseBias(trie, odds, gamma=preset.gamma)
+        return lambda written: preset.scaled(phrases.at(written))
 
 
 class DraftText:

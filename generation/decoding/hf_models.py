@@ -18,6 +18,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
 from torch import Tensor
 
 from generation.decoding.generator import (
@@ -46,7 +50,8 @@ _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
 def ready_torchvision() -> None:
     """Make torchvision importable beside a torch without CUDA, which transformers' image processors need.
 
-    The package index has torchvision only as a CUDA build. Beside CPU torch its compiled operators do not load and its
+    Called before anything of transformers that imports torchvision, which it does lazily. The package index has
+    torchvision only as a CUDA build. Beside CPU torch its compiled operators do not load and its
     import ends with "operator torchvision::nms does not exist". Only there are the schemas of the two operators that
     its Python code names defined here; neither is ever called, since nothing here detects boxes.
     """
@@ -62,13 +67,6 @@ def ready_torchvision() -> None:
                 f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             )
         importlib.import_module("torchvision")
-
-
-ready_torchvision()  # before the first use of transformers, which imports torchvision where it needs it
-import transformers  # noqa: E402
-from huggingface_hub import snapshot_download  # noqa: E402
-from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError  # noqa: E402
-from safetensors import SafetensorError  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -167,18 +165,18 @@ class HfModel:
         else:
             arrays = [self._picture(name, prompt, images) for name in prompt.images]
             text = prompt.text or self._rendered(prompt)
-            try:
-                if self.sees:
-                    seen = {"images": [arrays], "input_data_format": "channels_last"} if arrays else {}
-                    encoded = self.processor(text=[text], add_special_tokens=False, return_tensors="pt", **seen)
-                else:
-                    encoded = self.tokenizer(text, add_special_tokens=False, return_tensors="pt")
-            except (ValueError, IndexError, StopIteration) as error:
-                # What the processor says may quote the prompt, so only its kind is passed on.
+            if self.sees and text.count(mark := self.processor.image_token) != len(arrays):
                 raise InvalidPrompt(
-                    f"{self.name} cannot place {len(arrays)} images in the prompt of branch {prompt.branch}",
-                    fix="the text must hold the model's own image mark once for each image",
-                ) from error
+                    f"the prompt of branch {prompt.branch} has {text.count(mark)} places for {len(arrays)} images",
+                    fix=f"its text must hold {mark} once for each image",
+                )
+            if arrays:
+                encoded = self.processor(
+                    text=[text], images=[arrays], add_special_tokens=False, return_tensors="pt",
+                    input_data_format="channels_last",
+                )  # fmt: skip
+            else:
+                encoded = self.tokenizer([text], add_special_tokens=False, return_tensors="pt")
         known = inspect.signature(self.network.forward).parameters
         shape = encoded["input_ids"].shape
         if not shape[1]:
@@ -266,6 +264,7 @@ def load_model(
     precision: Precision = "float32",
 ) -> HfModel:
     """Load a vision-language or a text model from a folder, or by hub id from the local cache (or the hub itself)."""
+    ready_torchvision()
     folder = model_folder(where, revision=revision, network=network)
     _check_weights(folder, where)
     safely = {"trust_remote_code": False, "local_files_only": True}
@@ -289,7 +288,7 @@ def load_model(
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise UnsupportedModel(
             f"transformers {transformers.__version__} cannot load {where} with its own code",
-            fix="name a model whose architecture transformers knows, with its tokenizer; code of a model's is never run",
+            fix="name a folder with tokenizer and image processor, of an architecture that transformers knows",
         ) from error
     if missing := sorted(info["missing_keys"]):
         raise MissingWeights(
@@ -302,7 +301,7 @@ def load_model(
         network=loaded,
         processor=processor,
         tokenizer=tokenizer,
-        end_ids=_end_ids(loaded, tokenizer),
+        end_ids=_end_ids(loaded.generation_config.eos_token_id, tokenizer.eos_token_id),
         longest=getattr(config.get_text_config(), "max_position_embeddings", None),
     )
 
@@ -313,9 +312,7 @@ def model_folder(where: str, *, revision: str | None, network: Literal["off", "o
         return Path(where)
     offline = network == "off" or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
     try:
-        return Path(
-            snapshot_download(where, revision=revision, local_files_only=offline, allow_patterns=list(_WANTED))
-        )
+        return Path(snapshot_download(where, revision=revision, local_files_only=offline, allow_patterns=list(_WANTED)))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         fix = "copy the model to a folder and name that"
         if offline:
@@ -345,9 +342,7 @@ def _check_weights(folder: Path, where: str) -> None:
         raise MissingWeights(f"{where} has no model.safetensors", fix="copy the model again, with its weights")
 
 
-def _end_ids(network: Any, tokenizer: Any) -> frozenset[int]:
+def _end_ids(*named: int | Sequence[int] | None) -> frozenset[int]:
     """Everything the checkpoint calls an end: chat models end a turn with another token than a text."""
-    named = (network.generation_config.eos_token_id, tokenizer.eos_token_id)
-    return frozenset(
-        token for each in named if each is not None for token in ([each] if isinstance(each, int) else each)
-    )
+    each = ([one] if isinstance(one, int) else one for one in named if one is not None)
+    return frozenset(token for tokens in each for token in tokens)

@@ -38,7 +38,7 @@ class Cut(NamedTuple):
 
 
 class Plausible(Record):
-    """The adaptive plausibility constraint of contrastive decoding (Li et al. 2023), in its later form on one branch."""
+    """The adaptive plausibility constraint of contrastive decoding (Li et al. 2023), on one branch."""
 
     branch: Branch
     """The branch that is asked."""

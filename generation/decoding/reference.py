@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from generation.decoding.combine import combine, margins, sample
-from generation.decoding.generator import DraftText, Generated, GenerationRequest, Images, OnText, bias_of
+from generation.decoding.combine import BrokenLogits, combine, margins, sample
+from generation.decoding.generator import Biases, DraftText, Generated, GenerationRequest, Images, OnText
 from generation.decoding.hf_models import HfModel, Inputs
 
 
@@ -22,26 +22,35 @@ class ReferenceGenerator:
 
     def __init__(self, model: HfModel) -> None:
         self._model = model
+        self._biases = Biases(model.words)
 
     def generate(
         self, requests: Sequence[GenerationRequest], images: Images, on_text: OnText | None = None
     ) -> list[Generated]:
-        """Write one draft per request, in the order of the requests."""
+        """Write one draft per request, in the order of the requests.
+
+        A draft whose logits are not numbers ends the call with BrokenLogits, whose `groups` are request numbers.
+        """
         encoded = [self._model.encode(request, images) for request in requests]
         return [
             self._write(number, request, inputs, on_text)
             for number, (request, inputs) in enumerate(zip(requests, encoded, strict=True))
         ]
 
-    def _write(self, number: int, request: GenerationRequest, inputs: list[Inputs], on_text: OnText | None) -> Generated:
+    def _write(
+        self, number: int, request: GenerationRequest, inputs: list[Inputs], on_text: OnText | None
+    ) -> Generated:
         model, preset = self._model, request.preset
-        bias = bias_of(request, model.words)
+        bias = self._biases.of(request)
         draft = DraftText(request, model.end_ids, model.decode)
         while draft.finish is None:
             # 1. What each branch expects next, from its prompt and all that was written.
             logits = torch.stack([self._last_logits(one, draft.token_ids) for one in inputs])
             # 2. One score for each token.
-            scores = combine(logits, preset.weights(draft.step), cut=preset.cut, bias=bias(draft.token_ids))
+            try:
+                scores = combine(logits, preset.weights(draft.step), cut=preset.cut, bias=bias(draft.token_ids))
+            except BrokenLogits as error:
+                raise BrokenLogits(error.what, groups=(number,), fix=error.fix) from error
             # 3. The token, the same for all branches.
             token = sample(scores, request.temperature, request.seed, draft.step)
             if (shown := draft.add(token, float(margins(scores)))) and on_text is not None:

@@ -6,7 +6,6 @@ dropped alike. It knows nothing of drafts or tokens.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +23,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read wi
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
         self._look()
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Write the new columns behind the others; returns all that are filled."""
         start, self._length = self._length, self._length + key_states.shape[-2]
         self._keys[..., start : self._length, :] = key_states

@@ -26,11 +26,12 @@ class Tokenizer(Protocol):
 
 
 class _HuggingFace(Protocol):
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
+    def encode(self, text: str, /, *, add_special_tokens: bool) -> list[int]: ...
+    # Given one sequence it answers with one text, which its types do not say.
     def decode(
-        self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
-    ) -> str: ...
-    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]: ...
+        self, token_ids: list[int], /, *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool
+    ) -> object: ...
+    def convert_ids_to_tokens(self, ids: int, /) -> object: ...
 
 
 class HuggingFaceTokenizer:
@@ -45,16 +46,16 @@ class HuggingFaceTokenizer:
 
     def decode(self, tokens: Sequence[int], /) -> str:
         # Tidying would take the blank before a full stop away and so move the end of the text.
-        return self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def pieces(self, tokens: Sequence[int], /) -> list[str]:
-        return list(self._tokenizer.convert_ids_to_tokens(list(tokens)))
+        return [str(self._tokenizer.convert_ids_to_tokens(token)) for token in tokens]
 
 
 class _SentencePiece(Protocol):
-    def EncodeAsIds(self, text: str) -> list[int]: ...  # noqa: N802
-    def DecodeIds(self, ids: list[int]) -> str: ...  # noqa: N802
-    def IdToPiece(self, piece_id: int) -> str: ...  # noqa: N802
+    def EncodeAsIds(self, text: str, /) -> list[int]: ...
+    def DecodeIds(self, tokens: list[int], /) -> str: ...
+    def IdToPiece(self, token: int, /) -> str: ...
 
 
 class SentencePieceTokenizer:
@@ -76,8 +77,8 @@ class SentencePieceTokenizer:
 
 class _Tekken(Protocol):
     def encode(self, s: str, bos: bool, eos: bool) -> list[int]: ...
-    def decode(self, tokens: list[int]) -> str: ...
-    def id_to_byte_piece(self, token_id: int) -> bytes: ...
+    def decode(self, tokens: list[int], /) -> str: ...
+    def id_to_byte_piece(self, token_id: int, /) -> bytes: ...
 
 
 class TekkenTokenizer:

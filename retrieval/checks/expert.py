@@ -9,14 +9,9 @@ from collections.abc import Iterator
 
 from retrieval.checks.context import CheckContext
 from retrieval.checks.remark import Remark
-from retrieval.checks.said import RESTRICTED, Said, opposite, remark_on, upper
+from retrieval.checks.said import BARE_DENIALS, MODERATE, RESTRICTED, Said, opposite, remark_on, upper
 from retrieval.expert_scores import ExpertScore
 from retrieval.mentions import ConceptId, ConceptMention
-
-_HIGH = 4
-"""Rank of moderate: who denies a large effusion leaves a small one open; who denies a small one denies all."""
-_ALSO = ("focal", "diffuse", "acute")
-"""Words that a denial may carry and still deny the finding as such."""
 
 
 def contra_expert(said: Said, context: CheckContext) -> Iterator[Remark]:
@@ -113,8 +108,8 @@ def _denies_it(said: Said, m: ConceptMention) -> bool:
     Who denies only that leaves room for another, but then the text must speak of the other.
     """
     slugs = {said.ontology[c].slug for c in m.modifiers}
-    high = any((said.ontology[degree].level or 0) >= _HIGH for degree in (m.size, m.severity) if degree)
-    if not (high or slugs - set(_ALSO) or m.measurement or m.sites or m.side in ("left", "right")):
+    high = any((said.ontology[degree].level or 0) >= MODERATE for degree in (m.size, m.severity) if degree)
+    if not (high or slugs - BARE_DENIALS or m.measurement or m.sites or m.side in ("left", "right")):
         return True
     return not any(
         o.sentence != m.sentence and o.certainty != "absent" and said.related(o.concept, m.concept)

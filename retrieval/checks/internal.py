@@ -6,7 +6,7 @@ from typing import Final
 
 from retrieval.checks.context import CheckContext
 from retrieval.checks.remark import Remark, Severity
-from retrieval.checks.said import FINDINGS, RESTRICTED, Said, remark_at, remark_on, upper
+from retrieval.checks.said import BARE_DENIALS, FINDINGS, MODERATE, RESTRICTED, Said, remark_at, remark_on, upper
 from retrieval.extraction.tokens import tokenise
 from retrieval.mentions import ConceptId, ConceptMention
 
@@ -104,10 +104,14 @@ def _same_thing(said: Said, yes: ConceptMention, no: ConceptMention) -> bool:
     """Whether a denial is about what is stated: a large one, a new one, one on the left, leaves others open."""
     if said.is_new_only(no) or not said.one_place(yes, no):
         return False
-    if (no.side and yes.side != no.side) or (no.sites and not yes.sites):
+    own = set(said.ontology.ids(said.ontology[no.concept].site))
+    if (no.side and yes.side != no.side) or (set(no.sites) - own and not yes.sites):
         return False
-    said_of_no = {no.size, no.severity, *no.modifiers} - {None}
-    return said_of_no <= {yes.size, yes.severity, *yes.modifiers} and not RESTRICTED.search(said.sentence_of(no).text)
+    # Who denies a small one denies all; who denies a large or a calcified one leaves others.
+    degrees = {c for c in (no.size, no.severity) if c and (said.ontology[c].level or 0) >= MODERATE}
+    named = said.name(no.concept).split()
+    narrowed = degrees | {c for c in no.modifiers if said.ontology[c].slug not in {*BARE_DENIALS, *named}}
+    return narrowed <= {yes.size, yes.severity, *yes.modifiers} and not RESTRICTED.search(said.sentence_of(no).text)
 
 
 def _one_thing(said: Said, first: ConceptMention, second: ConceptMention) -> bool:

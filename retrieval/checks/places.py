@@ -20,7 +20,7 @@ _REGIONS: Final = {
     "middle": ("mediastinum", "hilum", "perihilar_region", "airway", "pulmonary_vessel"),
     "abdomen": ("abdomen", "diaphragm"),
     "bones": ("bone", "shoulder", "spine", "intervertebral_disc", "sternoclavicular_joint"),
-    "surface": ("chest_wall", "soft_tissue", "breast", "axilla", "neck", "shoulder"),
+    "surface": ("chest_wall", "soft_tissue", "breast", "axilla", "neck"),
 }
 """Regions by the places that make them up; what lies where two of them meet is in both."""
 _NEAR: Final[dict[str, tuple[str, ...]]] = {
@@ -28,7 +28,7 @@ _NEAR: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 """What else a finding of a region is placed at without anybody wondering: an opacity behind the heart."""
 _PROJECTED: Final = re.compile(
-    r"\b(?:over\w*|project\w*|adjacent|near|level|along|behind|above|below|beneath|under|abut\w*|next to|posterior to)\b",
+    r"\b(?:over\w*|project\w*|adjacent|near|level|along|behind|above|below|beneath|under|abut\w*|next to)\b",
     re.I,
 )
 """Words by which a place is where something is seen, not what it is in."""

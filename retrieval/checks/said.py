@@ -17,6 +17,10 @@ RESTRICTED: Final = re.compile(
     re.I,
 )
 """Words by which a statement speaks of what is left, beside what was named before."""
+MODERATE: Final = 4
+"""Rank of moderate size or severity: who denies a large effusion leaves a small one open, not the other way round."""
+BARE_DENIALS: Final = frozenset(("focal", "diffuse", "acute"))
+"""Modifiers that a denial may carry and still deny the finding as such."""
 _URGENT: Final = ("critical", "significant")
 
 

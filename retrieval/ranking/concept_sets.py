@@ -8,44 +8,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import floor
 from typing import Final, NamedTuple
 
-from pydantic import Field, model_validator
-
+from retrieval.comparison import STEPS as STEPS
+from retrieval.comparison import ConceptSet as ConceptSet
 from retrieval.expert_scores import ExpertScores
 from retrieval.extraction.extractor import stated
 from retrieval.mentions import ConceptId, ReadConcepts, Side
 from retrieval.ontology.concept import Concept
 from retrieval.ontology.ontology import Ontology
-from retrieval.record import Record
 
-STEPS: Final = 16
-"""Degrees are multiples of one over this."""
 GAMMA: Final = 0.5
 """What remains of a degree one step up or down the hierarchy (ontology.md, 1.6)."""
 DEPTH: Final = 2
 """How many steps are followed; a third would say "abnormality of the chest" of nearly everything."""
 WITNESSES: Final = 2
 """Similar cases that must show a concept before it counts: what one patient has alone says nothing of another."""
-
-
-class ConceptSet(Record):
-    """What one study says of each concept; a concept is present to a degree or absent to a degree, never both."""
-
-    present: dict[ConceptId, float] = Field(default_factory=dict)
-    """Concepts stated (1) or left open (.5), or voted for by similar cases (any sixteenth)."""
-    absent: dict[ConceptId, float] = Field(default_factory=dict)
-    """Concepts denied."""
-    sides: dict[ConceptId, Side] = Field(default_factory=dict)
-    """The patient's side, for the concepts that have one."""
-    sites: dict[ConceptId, tuple[ConceptId, ...]] = Field(default_factory=dict)
-    """Anatomy that the report gives for a concept, without side; missing where it gives none."""
-
-    @model_validator(mode="after")
-    def _valid(self) -> "ConceptSet":
-        if both := self.present.keys() & self.absent.keys():
-            raise ValueError(f"both present and absent: {min(both)}")
-        if any(not 0 < d <= 1 or d * STEPS != int(d * STEPS) for m in (self.present, self.absent) for d in m.values()):
-            raise ValueError(f"a degree is a multiple of 1/{STEPS} above 0 and up to 1")
-        return self
 
 
 def concepts_of_report(read: ReadConcepts, ontology: Ontology) -> ConceptSet:

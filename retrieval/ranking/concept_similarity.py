@@ -13,20 +13,19 @@ weighs little, because the query (expert scores, a vote of neighbours) never ask
 
 from collections.abc import Iterable, Mapping
 from math import log
-from typing import Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from retrieval.comparison import ComparedConcept as ComparedConcept
+from retrieval.comparison import ConceptComparison as ConceptComparison
+from retrieval.comparison import Form as Form
 from retrieval.mentions import Certainty, ConceptId, Side
 from retrieval.ontology.concept import Concept
 from retrieval.ontology.ontology import Ontology
 from retrieval.ranking.concept_sets import ConceptSet, Expanded, Expansion, Said
-from retrieval.record import Record
 
-Form = Literal["symmetric", "asymmetric"]
-"""Whether both sets were written by somebody who looked for everything, or the query only answers what it was asked."""
 SHARES: Final[dict[Form, tuple[float, float]]] = {"symmetric": (0.5, 0.5), "asymmetric": (0.2, 1.0)}
 """How much counts what only the case says, and what only the query says."""
 DENIED: Final = 0.3
@@ -132,52 +131,13 @@ def ratio(terms: Terms[_Number], form: Form) -> tuple[_Number, _Number]:
     shared = terms.shared_present + DENIED * terms.shared_absent
     only_case = (terms.case_present - terms.shared_present) + DENIED * (terms.case_absent - terms.shared_absent)
     only_query = (terms.query_present - terms.shared_present) + DENIED * (terms.query_absent - terms.shared_absent)
-    return shared, shared + case_only * only_case + query_only * only_query + terms.contradicted
+    # The two are added to each other first: then exchanging query and case changes no bit.
+    return shared, shared + (case_only * only_case + query_only * only_query) + terms.contradicted
 
 
 def side_share(one: Side | None, other: Side | None) -> float:
     """Half for left against right; a side that is not said, or both sides, differs from nothing."""
     return OTHER_SIDE if {one, other} == {"left", "right"} else 1.0
-
-
-class ComparedConcept(Record):
-    """One concept's part in a similarity."""
-
-    concept: ConceptId
-    """The concept."""
-    certainty: Certainty
-    """`present` or `absent`: what is shared or left over, and for a contradiction what the query says."""
-    in_query: float = Field(ge=0, le=1)
-    """Degree in the query; 0 when it says nothing."""
-    in_case: float = Field(ge=0, le=1)
-    """Degree in the case; 0 when it says nothing."""
-    weight: float = Field(ge=0)
-    """What it adds to its list's sum; denials are already reduced."""
-    stated: bool
-    """True when a set states it itself; False when it only follows from other concepts."""
-    side_differs: bool = False
-    """True when one has it on the left and the other on the right; then half is shared and half is left over."""
-
-
-class ConceptComparison(Record):
-    """Why two studies are as similar in concepts as they are.
-
-    The similarity is shared / (shared + a share of case_only + a share of query_only + contradicting), each the sum of
-    its weights; the shares are those of the form (`SHARES`).
-    """
-
-    similarity: float = Field(ge=0, le=1)
-    """1 when both say the same, 0 when they share nothing or one is empty."""
-    form: Form
-    """How what only one of them says was counted."""
-    shared: tuple[ComparedConcept, ...] = ()
-    """What both state or both deny, the weightiest first."""
-    contradicting: tuple[ComparedConcept, ...] = ()
-    """What one states and the other denies."""
-    query_only: tuple[ComparedConcept, ...] = ()
-    """What the query says beyond the case."""
-    case_only: tuple[ComparedConcept, ...] = ()
-    """What the case says beyond the query."""
 
 
 class ConceptSimilarity:

@@ -18,6 +18,7 @@ from retrieval.errors import StoreFull, StoreUnavailable
 from retrieval.mentions import ExtractorIdentity
 from retrieval.records import Case, CaseId, ImageDigest, PatientKey, StudyUid, ViewGroup
 from retrieval.stores.directory import corrupt
+from retrieval.stores.facets import CaseKind
 from retrieval.stores.segments import Ordinals
 
 AT_ONCE = 500
@@ -26,14 +27,14 @@ AT_ONCE = 500
 SCHEMA = """
 CREATE TABLE cases (
     ordinal INTEGER PRIMARY KEY, case_id TEXT NOT NULL, patient_key TEXT NOT NULL, study TEXT NOT NULL,
-    content TEXT NOT NULL, extractor TEXT, record TEXT NOT NULL
+    content TEXT NOT NULL, extractor TEXT, sex TEXT, age_band TEXT, source TEXT, licence TEXT, record TEXT NOT NULL
 );
 CREATE TABLE images (
     ordinal INTEGER NOT NULL, image INTEGER NOT NULL, digest TEXT NOT NULL, view_group TEXT NOT NULL,
     row INTEGER NOT NULL, PRIMARY KEY (ordinal, image)
 ) WITHOUT ROWID;
 """
-INSERT = "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT = "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INDEXES = """
 CREATE UNIQUE INDEX by_case ON cases (case_id);
 CREATE INDEX by_patient ON cases (patient_key);
@@ -62,7 +63,8 @@ class CaseTableWriter:
             self._connection.execute(
                 INSERT,
                 (ordinal, case.case_id, case.patient_key, case.study_instance_uid, case.content,
-                 case.extractor, case.model_dump_json(exclude_none=True)),
+                 case.extractor, case.sex, case.age_band, case.source, case.licence,
+                 case.model_dump_json(exclude_none=True)),
             )  # fmt: skip
             self._connection.executemany(
                 "INSERT INTO images VALUES (?, ?, ?, ?, ?)",
@@ -103,8 +105,19 @@ class CaseTable:
 
     def extractors(self) -> list[tuple[CaseId, ExtractorIdentity | None]]:
         """Case id and what read the report, by ordinal; None for every case of a file from before reports were read."""
-        read = any(name == "extractor" for _, name, *_ in self._all("PRAGMA table_info(cases)"))
-        return self._all(f"SELECT case_id, {'extractor' if read else 'NULL'} FROM cases ORDER BY ordinal")
+        read = "extractor" if self._has("extractor") else "NULL"
+        return self._all(f"SELECT case_id, {read} FROM cases ORDER BY ordinal")
+
+    def kinds(self) -> Iterator[CaseKind]:
+        """What each case is chosen by, by ordinal; a file from before there were columns for it is read record by record."""
+        views: dict[int, set[ViewGroup]] = {}
+        for ordinal, group in self._all("SELECT DISTINCT ordinal, view_group FROM images"):
+            views.setdefault(ordinal, set()).add(group)
+        columns = ("sex", "age_band", "source", "licence")
+        if not self._has("licence"):
+            columns = tuple(f"json_extract(record, '$.{column}')" for column in columns)
+        for ordinal, *values in self._all(f"SELECT ordinal, {', '.join(columns)} FROM cases ORDER BY ordinal"):
+            yield CaseKind(*values, frozenset(views.get(ordinal, ())))
 
     def find(self, case_ids: Collection[CaseId]) -> dict[CaseId, int]:
         """Ordinals of those that are here."""
@@ -146,6 +159,9 @@ class CaseTable:
                 rows[ordinal].append((group, row))
             for ordinal, case in zip(some, self.cases(some), strict=True):
                 yield case, rows[ordinal]
+
+    def _has(self, column: str) -> bool:
+        return any(name == column for _, name, *_ in self._all("PRAGMA table_info(cases)"))
 
     def _all(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._reading():

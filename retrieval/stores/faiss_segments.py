@@ -3,6 +3,7 @@
     current.json  ledger.json  snapshots/<id>.json  writer.lock
     segments/<id>/vectors-frontal.faiss, -lateral, -other     one exact index per view group that occurs
     segments/<id>/cases.sqlite                                 cases by ordinal, and which image is which row
+    segments/<id>/postings.npz                                 lists of concepts and words, for the other two legs
     segments/<id>/segment.json                                 the description, written last
 
 A view filter costs nothing, because each view group is an index of its own. An open segment holds its vectors in
@@ -14,6 +15,8 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
+import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, get_args
@@ -25,13 +28,16 @@ from numpy.typing import NDArray
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import StoreBusy, StoreCorrupt
 from retrieval.mentions import ExtractorIdentity
-from retrieval.records import Case, CaseId, Hit, ImageDigest, PatientKey, StudyUid, ViewGroup, view_group
+from retrieval.records import Case, CaseId, ImageDigest, PatientKey, StudyUid, ViewGroup, view_group
+from retrieval.stores.case_postings import PostingsWriter, RowMaker, SegmentPostings, from_bytes, to_bytes
 from retrieval.stores.case_table import CaseTable, CaseTableWriter
 from retrieval.stores.directory import PARTIAL, answering, corrupt, faults, replace, sync
 from retrieval.stores.documents import REPAIR
+from retrieval.stores.facets import Facets
 from retrieval.stores.reading import by_similarity
 from retrieval.stores.segments import Built, Ordinals
 from retrieval.stores.store import Entry
+from retrieval.where import Hit
 
 OVERFETCH = 256
 """Up to this many hidden rows are fetched and dropped; beyond, FAISS skips them by a bitmap, which slows each row."""
@@ -42,6 +48,7 @@ NOISE = 1e-5
 ADD_AT_ONCE = 4096
 """Rows handed to FAISS together: one at a time costs more than the copy."""
 CASES = "cases.sqlite"
+POSTINGS = "postings.npz"
 FAISS: Any = faiss
 """For what FAISS's own stubs leave out: the constructors that its Python layer adds to the C++ ones."""
 
@@ -108,7 +115,7 @@ class FaissSegments:
         with answering(f"segment {segment}"):
             directory.mkdir(parents=True)
             sync(self._directory)
-            table = CaseTableWriter(directory / CASES)
+            table, postings, maker = CaseTableWriter(directory / CASES), PostingsWriter(), RowMaker()
             try:
                 vectors: dict[ViewGroup, _Rows] = {}
                 ordinal = -1
@@ -118,6 +125,7 @@ class FaissSegments:
                         group = view_group(image.view)
                         rows.append((group, vectors.setdefault(group, _Rows(dimension)).add(row)))
                     table.add(ordinal, entry.case, rows)
+                    postings.add(maker.rows(entry.case))
                 table.finish()
             finally:
                 table.close()
@@ -125,6 +133,9 @@ class FaissSegments:
             sync(directory / CASES)
             with (directory / CASES).open("rb") as file:
                 checksums[CASES] = hashlib.file_digest(file, "sha256").hexdigest()
+            body = to_bytes(postings.finish())
+            replace(directory / POSTINGS, body)
+            checksums[POSTINGS] = hashlib.sha256(body).hexdigest()
             sync(directory)
             sync(directory.parent)
         return Built(cases=ordinal + 1, images=sum(rows.count for rows in vectors.values()), checksums=checksums)
@@ -166,6 +177,14 @@ class FaissSegment:
             for group in groups
             if _file(group) in built.checksums
         }
+        # Read when first asked for, and open until then, so that they too outlive the file.
+        self._lock = threading.Lock()
+        self._facets: Facets | None = None
+        self._postings: BinaryIO | None = None
+        if POSTINGS in built.checksums:
+            self._postings = (directory / POSTINGS).open("rb")
+            weakref.finalize(self, self._postings.close)
+        self._name = f"{directory.name}/{POSTINGS}"
 
     @property
     def case_count(self) -> int:
@@ -207,6 +226,23 @@ class FaissSegment:
 
     def matching(self, patients: Collection[PatientKey], studies: Collection[StudyUid]) -> Ordinals:
         return self._table.matching(patients, studies)
+
+    def facets(self) -> Facets:
+        with self._lock:
+            if self._facets is None:
+                self._facets = Facets(self._table.kinds())
+            return self._facets
+
+    def postings(self) -> SegmentPostings | None:
+        if self._postings is None:
+            return None
+        with self._lock, answering(self._name):
+            self._postings.seek(0)
+            body = self._postings.read()
+        try:
+            return from_bytes(body)
+        except ValueError as error:
+            raise corrupt(self._name) from error
 
     def image_count(self, ordinals: Ordinals) -> int:
         return sum(int(np.isin(index.ordinals, ordinals).sum()) for index in self._groups.values())

@@ -16,18 +16,10 @@ import numpy as np
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import StoreUnavailable, UnknownCase, UnknownSnapshot
 from retrieval.mentions import ExtractorIdentity
-from retrieval.records import (
-    EVERYWHERE,
-    Case,
-    CaseId,
-    EncoderIdentity,
-    Hit,
-    SnapshotId,
-    Where,
-    view_group,
-)
+from retrieval.records import Case, CaseId, EncoderIdentity, SnapshotId, view_group
 from retrieval.stores.acceptance import accept, queries
 from retrieval.stores.store import RETAINED_SNAPSHOTS, Entry, Snapshot
+from retrieval.where import EVERYWHERE, Hit, Where
 
 
 class MemoryStore:

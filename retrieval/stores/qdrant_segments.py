@@ -30,11 +30,12 @@ from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import StoreBusy, StoreCorrupt, StoreFull, StoreUnavailable
 from retrieval.mentions import ExtractorIdentity
-from retrieval.records import Case, CaseId, Hit, ImageDigest, PatientKey, StudyUid, ViewGroup, view_group
+from retrieval.records import Case, CaseId, ImageDigest, PatientKey, StudyUid, ViewGroup, view_group
 from retrieval.stores.documents import REPAIR
 from retrieval.stores.reading import by_similarity
 from retrieval.stores.segments import Built, Ordinals
 from retrieval.stores.store import Entry
+from retrieval.where import Hit
 
 POINTS_AT_ONCE = 256
 """Points in one request: a few megabytes at 1,024 dimensions."""

@@ -5,19 +5,24 @@ Built from a manifest, its open segments and the cases to hide; never changes, s
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 
+from retrieval.comparison import ConceptComparison, ConceptSet, Form
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import UnknownCase
-from retrieval.mentions import ExtractorIdentity
-from retrieval.records import Case, CaseId, Hit, Where
+from retrieval.mentions import ConceptId, ExtractorIdentity
+from retrieval.records import Case, CaseId
 from retrieval.stores.acceptance import queries
 from retrieval.stores.bookkeeping import Books
+from retrieval.stores.case_postings import concept_set
 from retrieval.stores.documents import Ledger, Manifest
+from retrieval.stores.legs import Legs
 from retrieval.stores.segments import Ordinals, Segment
 from retrieval.stores.store import Entry, Snapshot
+from retrieval.where import Hit, Where
 
 T = TypeVar("T")
 
@@ -34,23 +39,45 @@ class OpenSnapshot:
         rows = queries(vectors, self.snapshot.dimension)
         if limit < 1 or not len(rows):
             return [[] for _ in rows]
-        # 1. Whose images these are may stand in another segment than the patient's other cases: ask all of them first.
-        patients = set(where.not_patients)
-        if where.not_images:
-            for segment, gone in self.parts:
-                hidden = set(gone.tolist())
-                patients |= {patient for ordinal, patient in segment.owners(where.not_images) if ordinal not in hidden}
-        # 2. Each segment leaves out its own and answers exactly; the nearest of all are among the nearest of each.
         merged: list[list[Hit]] = [[] for _ in rows]
-        for segment, gone in self.parts:
-            excluded = gone
-            if patients or where.not_studies:
-                excluded = np.union1d(gone, segment.matching(patients, where.not_studies))
+        for (segment, _), excluded in zip(self.parts, self.excluded(where), strict=True):
             for hits, more in zip(merged, segment.nearest(rows, limit, where.group, excluded), strict=True):
                 hits += more
         if len(self.parts) > 1:
             merged = [sorted(hits, key=by_similarity)[:limit] for hits in merged]
         return merged
+
+    @cached_property
+    def legs(self) -> Legs:
+        """Concepts and words of what is visible, made when first asked for."""
+        return Legs(self.parts)
+
+    def excluded(self, where: Where) -> list[Ordinals]:
+        """Of each segment the cases that a search leaves out, those included that the snapshot does not show."""
+        # Whose images these are may stand in another segment than the patient's other cases: ask all of them first.
+        patients = set(where.not_patients)
+        if where.not_images:
+            for segment, gone in self.parts:
+                hidden = set(gone.tolist())
+                patients |= {patient for ordinal, patient in segment.owners(where.not_images) if ordinal not in hidden}
+        excluded = [gone for _, gone in self.parts]
+        if patients or where.not_studies:
+            found = (segment.matching(patients, where.not_studies) for segment, _ in self.parts)
+            excluded = [np.union1d(one, more) for one, more in zip(excluded, found, strict=True)]
+        if where.by_kind:
+            masks = (segment.facets().left_out(where) for segment, _ in self.parts)
+            excluded = [np.union1d(one, np.flatnonzero(mask)) for one, mask in zip(excluded, masks, strict=True)]
+        if where.findings or where.denied:
+            lacking = self.legs.lacking(where)
+            excluded = [np.union1d(one, np.flatnonzero(mask)) for one, mask in zip(excluded, lacking, strict=True)]
+        return excluded
+
+    def compare(
+        self, query: ConceptSet, case_ids: Sequence[CaseId], form: Form, within: frozenset[ConceptId] | None
+    ) -> list[ConceptComparison | None]:
+        """See `Store.compare`."""
+        sets = map(concept_set, self.cases(case_ids))
+        return [None if said is None else self.legs.compare(query, said, form, within) for said in sets]
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         """See `Store.cases`."""

@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
+from retrieval.comparison import ConceptComparison, ConceptSet, Form
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import EncoderMismatch, PrelimError, StoreCorrupt, StoreUnavailable, UnknownCase, UnknownSnapshot
-from retrieval.mentions import ExtractorIdentity
-from retrieval.records import EVERYWHERE, Case, CaseId, EncoderIdentity, Hit, SnapshotId, Where
+from retrieval.mentions import ConceptId, ExtractorIdentity
+from retrieval.records import Case, CaseId, EncoderIdentity, SnapshotId
 from retrieval.stores.acceptance import accept
 from retrieval.stores.bookkeeping import Books
 from retrieval.stores.checking import discard_damaged, store_faults, whole_snapshots
@@ -27,6 +28,7 @@ from retrieval.stores.merging import merge
 from retrieval.stores.reading import OpenSnapshot, open_snapshot
 from retrieval.stores.segments import Segment, Segments
 from retrieval.stores.store import RETAINED_SNAPSHOTS, Entry, Snapshot
+from retrieval.where import EVERYWHERE, Hit, Match, Where
 
 T = TypeVar("T")
 ATTEMPTS = 20
@@ -88,9 +90,39 @@ class SegmentedStore:
         return {} if self._view is None else self._view.extractors()
 
     def nearest(self, vectors: Vectors, limit: int, where: Where = EVERYWHERE) -> list[list[Hit]]:
-        if self._view is None:
-            raise StoreUnavailable("no published snapshot is open", fix="publish, then refresh")
-        return self._view.nearest(vectors, limit, where)
+        return self._published().nearest(vectors, limit, where)
+
+    def similar_concepts(
+        self,
+        query: ConceptSet,
+        limit: int,
+        where: Where = EVERYWHERE,
+        *,
+        form: Form = "symmetric",
+        within: frozenset[ConceptId] | None = None,
+    ) -> list[Match]:
+        view = self._published()
+        return view.legs.similar(query, limit, view.excluded(where), form, within)
+
+    def matching_text(self, words: str, limit: int, where: Where = EVERYWHERE) -> list[Match]:
+        view = self._published()
+        return view.legs.matching(words, limit, view.excluded(where))
+
+    def compare(
+        self,
+        query: ConceptSet,
+        case_ids: Sequence[CaseId],
+        *,
+        form: Form = "symmetric",
+        within: frozenset[ConceptId] | None = None,
+    ) -> list[ConceptComparison | None]:
+        return self._published().compare(query, case_ids, form, within)
+
+    def base_rates(self) -> Mapping[ConceptId, float]:
+        return self._published().legs.base_rates()
+
+    def searchable(self) -> int:
+        return 0 if self._view is None else self._view.legs.cases
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         if self._view is None:
@@ -209,6 +241,11 @@ class SegmentedStore:
         self._view = None
         self._writing = False
         self._shelf.close()
+
+    def _published(self) -> OpenSnapshot:
+        if self._view is None:
+            raise StoreUnavailable("no published snapshot is open", fix="publish, then refresh")
+        return self._view
 
     # The writer's duties
 

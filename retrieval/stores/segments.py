@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from retrieval.encoders.encoder import Vectors
 from retrieval.mentions import ExtractorIdentity
-from retrieval.records import Case, CaseId, Hit, ImageDigest, PatientKey, Record, StudyUid, ViewGroup
+from retrieval.records import Case, CaseId, ImageDigest, PatientKey, Record, StudyUid, ViewGroup
+from retrieval.stores.case_postings import SegmentPostings
+from retrieval.stores.facets import Facets
 from retrieval.stores.store import Entry
+from retrieval.where import Hit
 
 Ordinals = NDArray[np.int64]
 """Case ordinals within one segment, in any order."""
@@ -54,6 +57,12 @@ class Segment(Protocol):
 
     def matching(self, patients: Collection[PatientKey], studies: Collection[StudyUid]) -> Ordinals:
         """The cases of any of these patients or studies."""
+
+    def facets(self) -> Facets:
+        """Of which kind each case is."""
+
+    def postings(self) -> SegmentPostings | None:
+        """The lists of concepts and words; None for a segment from before there were any, or of another ontology."""
 
     def image_count(self, ordinals: Ordinals) -> int:
         """How many image rows those cases have together."""

@@ -11,9 +11,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from retrieval.comparison import ConceptComparison, ConceptSet, Form
 from retrieval.encoders.encoder import Vectors
-from retrieval.mentions import ExtractorIdentity
-from retrieval.records import EVERYWHERE, Case, CaseId, EncoderIdentity, Hit, Record, SnapshotId, Where
+from retrieval.mentions import ConceptId, ExtractorIdentity
+from retrieval.records import Case, CaseId, EncoderIdentity, Record, SnapshotId
+from retrieval.where import EVERYWHERE, Hit, Match, Where
 
 RETAINED_SNAPSHOTS = 3
 """Older snapshots are dropped at publishing: enough to go back twice, bounded in disk."""
@@ -95,6 +97,41 @@ class Store(Protocol):
 
         Queries are unit rows. Raises StoreUnavailable before the first publication, EncoderMismatch.
         """
+
+    def similar_concepts(
+        self,
+        query: ConceptSet,
+        limit: int,
+        where: Where = EVERYWHERE,
+        *,
+        form: Form = "symmetric",
+        within: frozenset[ConceptId] | None = None,
+    ) -> list[Match]:
+        """The `limit` cases that say the most similar things, most similar first, ties by case id: exact.
+
+        A case that shares nothing, or that nobody has read, is not found. What a concept weighs is counted over the
+        visible cases that somebody has read, whatever `where` leaves out. `within` compares in those concepts alone.
+        Raises StoreUnavailable before the first publication.
+        """
+
+    def matching_text(self, words: str, limit: int, where: Where = EVERYWHERE) -> list[Match]:
+        """As `similar_concepts`, by BM25 over the sentences that stand without an earlier study."""
+
+    def compare(
+        self,
+        query: ConceptSet,
+        case_ids: Sequence[CaseId],
+        *,
+        form: Form = "symmetric",
+        within: frozenset[ConceptId] | None = None,
+    ) -> list[ConceptComparison | None]:
+        """Why each of these cases is as similar as it is; None for one that nobody has read. Raises UnknownCase."""
+
+    def base_rates(self) -> Mapping[ConceptId, float]:
+        """To what degree each concept is present in the mean of the visible cases that somebody has read."""
+
+    def searchable(self) -> int:
+        """How many visible cases the concept and text legs can find: those that somebody has read."""
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         """The visible cases of those ids, in that order; raises UnknownCase, also before the first publication."""
