@@ -2,11 +2,15 @@
 PY := .venv/bin/python
 STAMP := .venv/installed
 
-.PHONY: setup demo test test-fast soak check fmt bench evaluate clean
+.PHONY: setup models demo test test-fast soak check fmt bench evaluate clean
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml
 	python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -e '.[dev]' && touch $@
+
+models: .venv/models  ## what language models need: torch and transformers, several GB where pip finds no CPU build
+.venv/models: $(STAMP) deploy/constraints-models.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check -c deploy/constraints-models.txt -e '.[models]' && touch $@
 
 demo: $(STAMP)  ## build an index of drawn studies, search it, draft from it
 	@bash deploy/demo.sh

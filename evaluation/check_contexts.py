@@ -11,16 +11,15 @@ only witness; a report that says "None" is taken at its word.
 """
 
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from evaluation.coded_heads import Gold, fits, gold_of, heads_of, named
+from evaluation.coded_heads import fits, gold_of, heads_of, named
 from evaluation.iu_reports import CodedReport, read_reports
-from retrieval.checks.context import CheckContext, SimilarReport
+from retrieval.checks.context import CheckContext, SimilarReport, earlier_study
 from retrieval.checks.foreign import quantities
 from retrieval.expert_scores import ExpertScore, ExpertScores
 from retrieval.extraction.extractor import Extractor
@@ -31,7 +30,6 @@ from retrieval.records import CaseId
 
 PRESENT, ABSENT = 0.95, 0.05
 NEAREST: Final = 10
-_NONE: Final = re.compile(r"\W*(?:none|no\b|not\b|n/?a\b|unavailable|without)", re.I)
 _SEEN: Final = ("device", "postoperative")
 
 
@@ -44,6 +42,8 @@ class Known(NamedTuple):
     """What it says."""
     context: CheckContext
     """What a real call would know."""
+    comparison: str
+    """The collection's comparison field; empty when it has none."""
 
 
 def known_reports(data: Path, extractor: Extractor) -> list[Known]:
@@ -57,14 +57,13 @@ def known_reports(data: Path, extractor: Extractor) -> list[Known]:
         SimilarReport(case_id=CaseId(r.report_id), report=r.report, concepts=c)
         for r, c in zip(reports, read, strict=True)
     ]
-    return [
-        Known(
-            r,
-            c,
-            contexts.of(r, c.mentions, *beside[r.report_id]).model_copy(update={"cases": tuple(cases[i] for i in n)}),
-        )
-        for r, c, n in zip(reports, read, near, strict=True)
-    ]
+    known = []
+    for r, c, nearest in zip(reports, read, near, strict=True):
+        indication, comparison, exam = beside[r.report_id]
+        context = contexts.of(r, c.mentions, indication, comparison, exam)
+        context = context.model_copy(update={"cases": tuple(cases[i] for i in nearest)})
+        known.append(Known(r, c, context, comparison))
+    return known
 
 
 class Contexts:
@@ -78,8 +77,8 @@ class Contexts:
         used = {h for r in reports for h in gold_of(r.coded or (), self.known).heads}
         own = {c.id for c in ontology.written if used.intersection(c.labels.iu_mesh)}
         self.scored = tuple(c for c in own if ontology[c].kind in ("finding", "diagnosis"))
-        self.kin = {c: _kin(ontology, c) for c in self.scored}
-        """Findings that are kin to each scored one."""
+        self.kin = _kin(ontology, self.scored)
+        """Findings that are kin to each scored one: broader, narrower, easily confused, implied."""
 
     def of(
         self, coded: CodedReport, mentions: Sequence[ConceptMention], indication: str, comparison: str, exam: str
@@ -87,7 +86,8 @@ class Contexts:
         """What a real call would know of one report, without similar cases."""
         text = coded.report.text
         references = find_prior_references(f"{coded.findings}\n\n{coded.impression}")
-        has_prior = not _NONE.match(comparison) if comparison else bool(references)
+        told = earlier_study(comparison)
+        has_prior = bool(references) if told is None else told
         seen = {m.concept for m in mentions if m.certainty != "absent" and self.ontology[m.concept].kind in _SEEN}
         return CheckContext(
             has_prior=has_prior,
@@ -106,27 +106,30 @@ class Contexts:
 
     def experts(self, coded: CodedReport) -> ExpertScores:
         """The coding as the answer of a classifier."""
+        return self._experts(coded, self.kin)
+
+    def strict_experts(self, coded: CodedReport) -> ExpertScores:
+        """As `experts`, but what is kin to a coded finding and not coded counts as absent."""
+        return self._experts(coded, {})
+
+    def _experts(self, coded: CodedReport, kin: Mapping[ConceptId, Collection[ConceptId]]) -> ExpertScores:
         terms = coded.coded or ()
         gold = gold_of(terms, self.known)
         every = gold.heads | gold.broader
         coded_as = {c for c in self.scored if gold.heads.intersection(self.heads[c])}
-        settled = {c for c in coded_as if self._alone(c, gold, coded_as)}
         scores = []
         for concept in self.scored:
-            if concept in settled:
-                heads = gold.heads.intersection(self.heads[concept])
+            heads = gold.heads.intersection(self.heads[concept])
+            if heads and self._alone(concept, heads, coded_as):
                 scores.append(_score(concept, PRESENT, _side(terms, heads)))
-            elif not every.intersection(self.heads[concept]) and not self.kin[concept] & coded_as:
+            elif not every.intersection(self.heads[concept]) and coded_as.isdisjoint(kin.get(concept, ())):
                 scores.append(_score(concept, ABSENT, None))
         return ExpertScores(expert="coding", scores=tuple(sorted(scores, key=lambda s: s.concept)))
 
-    def _alone(self, concept: ConceptId, gold: Gold, coded_as: Collection[ConceptId]) -> bool:
+    def _alone(self, concept: ConceptId, heads: Collection[str], coded_as: Collection[ConceptId]) -> bool:
         """Whether no other finding, but a narrower one, could have been coded by the same head."""
-        heads = gold.heads.intersection(self.heads[concept])
-        return any(
-            all(o == concept or self.ontology.is_a(o, concept) for o in coded_as if head in self.heads[o])
-            for head in heads
-        )
+        narrower = self.ontology.descendants(concept)
+        return any(all(o in narrower for o in coded_as if head in self.heads[o]) for head in heads)
 
 
 def _score(concept: ConceptId, p: float, side: Side | None) -> ExpertScore:
@@ -145,14 +148,14 @@ def _side(terms: Sequence[str], heads: Collection[str]) -> Side | None:
     return None if not sides else "left" if sides == {"left"} else "right" if sides == {"right"} else "bilateral"
 
 
-def _kin(ontology: Ontology, concept: ConceptId) -> frozenset[ConceptId]:
-    """Broader, narrower, easily confused and implied, in either direction."""
-    related = {*ontology.ancestors(concept), *ontology.descendants(concept)}
-    for c in ontology.written:
-        for other in ontology.ids((*c.confused_with, *c.implies)):
-            if concept in (c.id, other):
-                related |= {c.id, other}
-    return frozenset(related - {concept})
+def _kin(ontology: Ontology, scored: Sequence[ConceptId]) -> dict[ConceptId, frozenset[ConceptId]]:
+    kin: dict[ConceptId, set[ConceptId]] = {c: {*ontology.ancestors(c), *ontology.descendants(c)} - {c} for c in scored}
+    for concept in ontology.written:
+        for other in ontology.ids((*concept.confused_with, *concept.implies)):
+            for one, two in ((concept.id, other), (other, concept.id)):
+                if one in kin:
+                    kin[one].add(two)
+    return {c: frozenset(others) for c, others in kin.items()}
 
 
 def _beside(data: Path) -> Mapping[str, tuple[str, str, str]]:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from evaluation.check_contexts import Known
-from evaluation.planted import CLAIMS, DEVICES, EVENTS, FINDINGS, MEASURES, PLACES, PRIORS, SITES
+from evaluation.planted import CLAIMS, DEVICES, EVENTS, FINDINGS, MEASURES, NORMALS, PLACES, PRIORS, SITES
+from evaluation.sentence_edits import denied, lifted, swapped
 from retrieval.checks.context import CheckContext, SimilarReport
 from retrieval.checks.remark import RemarkCode
 from retrieval.expert_scores import ExpertScore
@@ -78,7 +79,7 @@ def denial_lifted(of: Known, choice: random.Random, bench: Bench) -> Mutant | No
     def fits(m: ConceptMention) -> bool:
         return m.certainty == "absent" and _score_of(bench.ontology, of.context, m.concept, "absent") is not None
 
-    return _edited(of, choice, fits, _lifted, ("CONTRA_EXPERT",))
+    return _edited(of, choice, fits, lifted, ("CONTRA_EXPERT",))
 
 
 def statement_denied(of: Known, choice: random.Random, bench: Bench) -> Mutant | None:
@@ -88,7 +89,7 @@ def statement_denied(of: Known, choice: random.Random, bench: Bench) -> Mutant |
         known = [s for s in _scores(of.context) if s.band == "present"]
         return m.certainty == "present" and any(bench.ontology.is_a(s.concept, m.concept) for s in known)
 
-    return _edited(of, choice, fits, _denied, ("CONTRA_EXPERT", "INTERNAL"))
+    return _edited(of, choice, fits, denied, ("CONTRA_EXPERT", "INTERNAL"))
 
 
 def sides_swapped(of: Known, choice: random.Random, bench: Bench) -> Mutant | None:
@@ -106,7 +107,7 @@ def sides_swapped(of: Known, choice: random.Random, bench: Bench) -> Mutant | No
         alone = [o for o in sided if o.concept == m.concept and (o.start < border) == (m.start < border)]
         return bool(others) and len(alone) == 1 and {o.side for o in others} == {m.side}
 
-    return _edited(of, choice, fits, _swapped, ("LATERALITY",))
+    return _edited(of, choice, fits, swapped, ("LATERALITY",))
 
 
 def prior_added(of: Known, choice: random.Random, bench: Bench) -> Mutant | None:
@@ -159,6 +160,20 @@ def contradiction_inserted(of: Known, choice: random.Random, bench: Bench) -> Mu
         return None
     concept = bench.ontology[choice.choice(stated).concept]
     return Mutant(_added(of, f"There is no {concept.name}."), of.context, ("INTERNAL",), concept.slug)
+
+
+def normal_inserted(of: Known, choice: random.Random, bench: Bench) -> Mutant | None:
+    """A structure called normal beside a stated finding that rules it out for certain."""
+    stated = [m for m in of.read.mentions if m.certainty == "present"]
+    against = []
+    for slug, sentence in NORMALS:
+        groups = [bench.ontology.excludes(m.concept, bench.ontology[slug].id) for m in stated]
+        if any(group and group.strength == "hard" for group in groups):
+            against.append((slug, sentence))
+    if not against:
+        return None
+    slug, sentence = choice.choice(against)
+    return Mutant(_added(of, sentence), of.context, ("INTERNAL",), slug)
 
 
 def place_impossible(of: Known, choice: random.Random, bench: Bench) -> Mutant | None:
@@ -222,6 +237,7 @@ MUTATIONS: Final[dict[str, Mutation]] = {
     "measurement inserted": measurement_inserted,
     "sentence copied from a case": sentence_copied,
     "stated finding denied": contradiction_inserted,
+    "structure called normal": normal_inserted,
     "lobe on the wrong side": place_impossible,
     "finding in a wrong organ": site_impossible,
     "history or conversation inserted": claim_inserted,
@@ -288,93 +304,6 @@ def _without(of: Known, spans: Sequence[tuple[int, int]]) -> Report | None:
     gone = [(s, a, b, "") for s, a, b in _sentences(of) if any(a <= first < b for first, _ in spans)]
     report = _replaced(of, gone)
     return report if any(len(s.text.split()) > 1 for s in report.sections) else None
-
-
-_LIFTS: Final = (
-    (
-        re.compile(
-            r"^(there (?:is|are|has been|was)) no(?:t an?y?)?\b(?: (?:definite|convincing|evidence (?:of|for)))?", re.I
-        ),
-        r"\1",
-    ),
-    (
-        re.compile(
-            r"\bno (?:definite |convincing |clear |radiographic )?(?:evidence|signs?|suggestion) (?:of|for)\b", re.I
-        ),
-        "evidence of",
-    ),
-    (re.compile(r"\b(?:is|are) (?:negative for|(?:clear|free) of)\b", re.I), "show"),
-    (re.compile(r"\bnegative for\b", re.I), "positive for"),
-    (re.compile(r"\bwithout (?:any |evidence of )?", re.I), "with "),
-    (re.compile(r"\b(is|are|was|were) not\b", re.I), r"\1"),
-    (re.compile(r"\bno\b(?! (?:longer|change|interval))", re.I), "there is"),
-)
-
-
-def _lifted(sentence: str, at: int, last: int) -> str | None:
-    """A sentence whose denial before, or around, a place is taken away; None where no plain denial stands."""
-    for pattern, instead in _LIFTS:
-        found = pattern.search(sentence)
-        if found and (found.start() < at or "not" in found.group()):
-            lifted = sentence[: found.start()] + found.expand(instead) + sentence[found.end() :]
-            # What was denied as a list is stated as one, and not left open as alternatives.
-            return re.sub(r"\b(?:or|nor)\b", "and", lifted)
-    return None
-
-
-_DEGREES: Final = re.compile(
-    r"\b(?:also|again|an?|some|the|very|mild(?:ly)?|minimal(?:ly)?|slight(?:ly)?|moderate(?:ly)?|severe(?:ly)?|mark(?:ed|edly)|"
-    r"small|large|tiny|few|multiple|scattered|stable|unchanged|persistent|probable|likely)\s+",
-    re.I,
-)
-_SEEN: Final = re.compile(
-    r"\s(?:is|are)\s+(?=(?:seen|noted|present|identified|demonstrated|visuali[sz]ed|evident)\b)", re.I
-)
-_IS: Final = re.compile(r"\b(?:is|are)\b", re.I)
-_MORE_THAN_ONE: Final = re.compile(
-    r"\b(?:no|not|without|but|however|cannot|consistent|compatible|which|may|as before|in addition|with|and)\b", re.I
-)
-
-
-def _denied(sentence: str, at: int, last: int) -> str | None:
-    """A plain statement of one thing as a denial, without degree; None where the statement is not a plain one."""
-    if _MORE_THAN_ONE.search(sentence):
-        return None
-    there = re.match(r"there (?:is|are)\s+", sentence, re.I)
-    if there:
-        return f"{there.group()}no {_DEGREES.sub('', sentence[there.end() :])}"
-    seen = _SEEN.search(sentence)
-    if seen:
-        return (
-            f"No {_DEGREES.sub('', _lower(sentence[: seen.start()]))}{sentence[seen.start() :]}"
-            if at < seen.start()
-            else None
-        )
-    copula = _IS.search(sentence)
-    if copula is None:
-        return (
-            None
-            if re.search(r"\b(?:has|have|shows?|appears?|remains?|demonstrates?)\b", sentence, re.I)
-            else f"No {_DEGREES.sub('', _lower(sentence))}"
-        )
-    if at <= copula.start() < last:
-        return f"{sentence[: copula.end()]} not {_DEGREES.sub('', sentence[copula.end() :].lstrip())}"
-    return None
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _swapped(sentence: str, at: int, last: int) -> str | None:
-    """A sentence with its sides exchanged; None when it names both or none."""
-    sides = {s.lower() for s in re.findall(r"\b(?:left|right)\b", sentence, re.I)}
-    if len(sides) != 1 or re.search(r"\b(?:bilateral\w*|both|lingula\w*|middle lobe)\b", sentence, re.I):
-        return None
-    other = "right" if sides == {"left"} else "left"
-    return re.sub(
-        r"\b(?:left|right)\b", lambda m: other.capitalize() if m.group()[0].isupper() else other, sentence, flags=re.I
-    )
 
 
 _LONG_ENOUGH = 8

@@ -24,6 +24,7 @@ from evaluation.coded_heads import Gold, Heads, asserted, claimed, gold_of, head
 from evaluation.extraction import APART
 from evaluation.iu import FOLDS, IuStudy, read_studies
 from evaluation.iu_reports import read_reports
+from evaluation.poisoning import Asked, Poisoning, measure_poisoning
 from evaluation.retrieval_metrics import MINIMUM, Lift, lift_at, lift_interval
 from evaluation.statistics import Flags, Interval, macro_f1, macro_f1_difference
 from evaluation.text_metrics import TextScores, rouge_l, text_scores
@@ -109,6 +110,8 @@ class IuReport(Record):
     """constant, nearest, consensus."""
     empty_drafts: int
     """Studies for which the drafter had nothing to say."""
+    poisoned: Poisoning
+    """Drafts of folds 1 to 4 with false cases in the index."""
 
 
 class _Judge(NamedTuple):
@@ -151,9 +154,12 @@ def measure_iu(data: Path, workers: int) -> IuReport:
     folds = np.array([s.fold for s in studies])
     found: list[tuple[RetrievedCase, ...]] = [()] * len(studies)
     drafts = [""] * len(studies)
+    poisoned = Poisoning()
     for fold in range(FOLDS):
         queries, cases = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        _measure_fold(indexed, readings, queries, cases, found, drafts)
+        of_fold = _measure_fold(indexed, readings, queries, cases, found, drafts, extractor)
+        if fold != TUNING_FOLD:
+            poisoned += of_fold
 
     names = sorted({head for s in studies for head in s.heads})
     has = np.array([[head in s.heads for head in names] for s in studies])
@@ -188,6 +194,7 @@ def measure_iu(data: Path, workers: int) -> IuReport:
             for name, written in texts.items()
         },
         empty_drafts=sum(not draft for draft in texts["consensus"]),
+        poisoned=poisoned,
     )
 
 
@@ -209,7 +216,8 @@ def _measure_fold(
     cases: NDArray[np.intp],
     found: list[tuple[RetrievedCase, ...]],
     drafts: list[str],
-) -> None:
+    extractor: Extractor,
+) -> Poisoning:
     """Index `cases`, ask for `queries`; fills `found` and `drafts` at the queries' places."""
     fitted_on = np.random.default_rng(0).permutation(cases)[:FIT_IMAGES]
     encoder = DescriptorEncoder.fit(np.stack([readings[i].prepared for i in fitted_on]))
@@ -225,6 +233,8 @@ def _measure_fold(
                 study = _study(readings[i])
                 found[i] = retriever.retrieve(study, vectors[i : i + 1], DEPTH).cases
                 drafts[i] = " ".join(s.text for s in draft_findings(found[i], statements).sentences)
+    asked = [Asked(found[i], vectors[i]) for i in queries]
+    return measure_poisoning(asked, statements, len(cases), extractor)
 
 
 def _case(study: IuStudy, reading: Reading, extractor: Extractor) -> Case:

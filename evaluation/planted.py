@@ -93,3 +93,14 @@ SITES: Final = (
     "There is a fracture in the left lower lobe.",
     "There is scoliosis in the right upper lobe.",
 )
+NORMALS: Final = (
+    ("normal_heart_size", "The heart is normal in size."),
+    ("clear_lungs", "The lungs are clear."),
+    ("normal_pulmonary_vascularity", "The pulmonary vasculature is normal."),
+    ("sharp_costophrenic_angles", "The costophrenic angles are sharp."),
+    ("normal_lung_volumes", "Lung volumes are normal."),
+    ("normal_hila", "The hila are normal."),
+    ("normal_mediastinum", "The mediastinum is unremarkable."),
+    ("normal_diaphragm", "The diaphragm is normal."),
+)
+"""Statements of normality by slug, each in a plain sentence."""

@@ -116,14 +116,16 @@ def _qwen_vl(architecture: Architecture, size: Size) -> tuple[Untyped, Untyped]:
         size.vocabulary, marks, "bytes", _CHAT.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
     )
     start, end, image, video = tokenizer.convert_tokens_to_ids(list(marks))
-    shared = {"depth": 2, "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2}
+    eyes: dict[str, object] = {
+        "depth": 2, "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+    }  # fmt: skip
     if architecture == "qwen2_vl":
-        name, eyes = "Qwen2VL", {"embed_dim": 32, "hidden_size": size.hidden, "mlp_ratio": 2}
+        name = "Qwen2VL"
+        eyes |= {"embed_dim": 32, "hidden_size": size.hidden, "mlp_ratio": 2}
     else:
-        name, eyes = "Qwen2_5_VL", {
-            "hidden_size": 32, "intermediate_size": 64, "out_hidden_size": size.hidden, "window_size": 56,
-            "fullatt_block_indexes": [1],
-        }  # fmt: skip
+        name = "Qwen2_5_VL"
+        eyes |= {"hidden_size": 32, "intermediate_size": 64, "out_hidden_size": size.hidden}
+        eyes |= {"window_size": 56, "fullatt_block_indexes": [1]}
     half = size.hidden // size.heads // 2  # of a head's rotary pairs: time, height, width
     planes = [half // 4, (half - half // 4) // 2]
     config = getattr(transformers, f"{name}Config")(
@@ -131,7 +133,7 @@ def _qwen_vl(architecture: Architecture, size: Size) -> tuple[Untyped, Untyped]:
         | {"rope_parameters": {
             "rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [*planes, half - sum(planes)],
         }},
-        vision_config=shared | eyes,
+        vision_config=eyes,
         image_token_id=image, video_token_id=video, vision_start_token_id=start, vision_end_token_id=end,
         tie_word_embeddings=False,
     )  # fmt: skip

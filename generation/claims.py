@@ -91,10 +91,10 @@ def broader(concept: ConceptId) -> tuple[ConceptId, ...]:
 def _denied(concept: ConceptId) -> ConceptId:
     """What a denial denies: the broadest concept of its kind, so that denials in other words vote and count together.
 
-    What implies an airspace opacity (pneumonia) is denied with it.
+    On a radiograph "no pneumonia" says that there is no airspace opacity, so the two deny one thing.
     """
     ontology = load()
-    if "airspace_opacity" in ontology[concept].implies:
+    if ontology.is_a(concept, ontology["pneumonia"].id):
         return ontology["airspace_opacity"].id
     return (concept, *broader(concept))[-1]
 

@@ -17,6 +17,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from statistics import median
 from typing import Final
 
 from pydantic import Field, field_validator
@@ -55,6 +56,9 @@ class Policy(Record):
     """How many cases vote, the nearest; sentences are also taken from cases further down."""
     weight_power: float = Field(default=3.0, ge=0)
     """A case votes with its similarity to this power: near cases count for more."""
+    max_weight: float = Field(default=4.0, ge=1)
+    """But with no more than so many times the vote of the median case: one copy of the image in the index must not
+    outvote all others. Costs nothing on fold 0 (macro-F1 .163 with and without; .155 at 3)."""
     pseudo_cases: float = Field(default=10.0, ge=0)
     """Imagined voters at the base rate, against lucky lifts."""
     min_count: int = Field(default=4, ge=1)
@@ -146,6 +150,8 @@ def _count(voters: Sequence[ReadReport], similarities: Sequence[float], policy: 
     """The weighted vote."""
     # A similarity may be 0 or less; such a case still has a vote, next to nothing.
     raw = [max(similarity, 1e-3) ** policy.weight_power for similarity in similarities]
+    most = policy.max_weight * median(raw)
+    raw = [min(w, most) for w in raw]
     weights = [w / sum(raw) for w in raw]
     share: dict[Claim, float] = {}
     for report, weight in zip(voters, weights, strict=True):

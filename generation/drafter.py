@@ -12,10 +12,10 @@ from generation.statements import Statements, prepare_statements
 from retrieval.encoders.encoder import Encoder
 from retrieval.gate import Gate
 from retrieval.records import Draft, ReasonCode, SimilarCases
-from retrieval.retriever import Retriever
+from retrieval.retriever import FOR_A_DRAFT, Query, Retriever
 from retrieval.study import ReadStudy
 
-NAME = "retrieval-consensus-1"
+NAME = "retrieval-consensus-2"
 """Changes whenever the same evidence and policy would give another draft."""
 NO_PATIENT = "the patient is not named, so other studies of the same patient cannot be left out"
 DRAFT_CASES = 40
@@ -35,10 +35,10 @@ class Drafter:
         self._policy = policy
         self._name = f"{NAME}/{policy.identity}"
 
-    def similar_cases(self, read: ReadStudy, limit: int) -> SimilarCases:
+    def similar_cases(self, read: ReadStudy, limit: int, query: Query = FOR_A_DRAFT) -> SimilarCases:
         """Return the gate's verdict and the similar cases; a study out of scope has none.
 
-        Raises StoreUnavailable when nothing is published.
+        A search may ask for more than a draft does. Raises StoreUnavailable when nothing is published.
         """
         # 1. The study arrives read: pixels were decoded in a limited process, headers are records.
         # 2. The gate's header rules: modality and body part.
@@ -55,7 +55,7 @@ class Drafter:
         # 5. Similar cases, never the patient's own.
         if read.study.patient_key is None:
             verdict = verdict.model_copy(update={"warnings": (*verdict.warnings, NO_PATIENT)})
-        return SimilarCases(verdict=verdict, evidence=self._retriever.retrieve(read.study, vectors, limit))
+        return SimilarCases(verdict=verdict, evidence=self._retriever.retrieve(read.study, vectors, limit, query))
 
     def draft(self, read: ReadStudy) -> Draft:
         """Draft the findings from the reports of similar cases, or say why there is no draft."""

@@ -26,7 +26,7 @@ class Statements(Record):
     cases: int = Field(default=0, ge=0)
     """How many reports were read; one without findings and impression says nothing and is not counted."""
     rates: dict[str, float] = Field(default_factory=dict)
-    """The share of all reports that make a claim, by the claim as written: "present Pleural Effusion"."""
+    """The share of all reports that make a claim, by the claim as written: "present PRELIM:0221"."""
     vocabulary: tuple[str, ...] = ()
     """The words that at least MIN_REPORTS reports use, sorted."""
     phrases: dict[str, tuple[CaseId, str]] = Field(default_factory=dict)

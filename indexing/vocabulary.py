@@ -1,5 +1,4 @@
-"""The commands `prelim-index vocabulary`: import a vocabulary the operator is licensed for, look at what was made, and
-export the embedded ontology.
+"""The commands `prelim-index vocabulary`: import one the operator is licensed for, look at it, export our own.
 
 None prints a term: a terminal is kept in logs, and the terms are under the operator's licence, not under ours.
 """

@@ -17,6 +17,9 @@ Catch by what the caller can do about it, not by which library failed:
     │   ├── UnfinishedBuild       staged cases of a build that was interrupted stand in the way
     │   ├── UnknownCase           no such case in the index
     │   ├── UnknownSnapshot       no such snapshot is retained
+    │   ├── InvalidPrompt         a prompt for this model cannot be made of it: no such image, or markup in data
+    │   ├── PromptTooLong         prompt and draft together exceed the positions the model knows
+    │   ├── ImagesNotSupported    an image was put to a model that reads text only
     │   └── NotScorable           what was handed in has no figure; never scored as zero
     ├── RetryableError            the request is fine; try again later
     │   ├── StoreUnavailable      the store did not answer, or nothing has been published in it yet
@@ -25,6 +28,10 @@ Catch by what the caller can do about it, not by which library failed:
     │   └── DecoderTimeout        decoding took longer than its limit
     └── OperatorError             give up; a person has to repair something
         ├── StoreCorrupt          a checksum or a count does not hold
+        ├── MissingWeights        the model is not where it was said to be, or its weights are not all there
+        ├── UnsafeWeights         the weights exist only as pickles; they are never opened
+        ├── UnsupportedModel      the library has no code of its own for this model
+        ├── BrokenLogits          a forward pass gave NaN or infinity, or forbade every token
         ├── MissingDependency     an optional package is not installed
         └── MissingData           the collection to measure on is not where PRELIM_DATA says
 
@@ -138,6 +145,24 @@ class UnknownSnapshot(RequestError):
     code = "UNKNOWN_SNAPSHOT"
 
 
+class InvalidPrompt(RequestError):
+    """A prompt that cannot be put to this model: an image nobody handed in, or markup where data should stand."""
+
+    code = "INVALID_PROMPT"
+
+
+class PromptTooLong(RequestError):
+    """Prompt and draft together exceed the positions the model knows; names the branch and both counts."""
+
+    code = "PROMPT_TOO_LONG"
+
+
+class ImagesNotSupported(RequestError):
+    """An image was put to a model that reads text only."""
+
+    code = "IMAGES_NOT_SUPPORTED"
+
+
 class NotScorable(RequestError):
     """Nothing to score: no texts, an empty reference, or no finding common enough. Never counted as zero."""
 
@@ -186,6 +211,35 @@ class StoreCorrupt(OperatorError):
     """Stored bytes differ from what was written; nothing from them is served."""
 
     code = "STORE_CORRUPT"
+
+
+class MissingWeights(OperatorError):
+    """The model is not where it was said to be, or its weights are not all there; nothing is made up for them."""
+
+    code = "MISSING_WEIGHTS"
+
+
+class UnsafeWeights(OperatorError):
+    """The weights exist only as pickles, which can run code when they are read; they are never opened."""
+
+    code = "UNSAFE_WEIGHTS"
+
+
+class UnsupportedModel(OperatorError):
+    """The library has no code of its own for this model; code from a model's folder is never run."""
+
+    code = "UNSUPPORTED_MODEL"
+
+
+class BrokenLogits(OperatorError):
+    """A forward pass gave NaN or plus infinity, or forbade every token; no draft is made from it."""
+
+    code = "BROKEN_LOGITS"
+
+    def __init__(self, what: str, *, groups: tuple[int, ...], fix: str = "") -> None:
+        super().__init__(what, fix=fix)
+        self.groups = groups
+        """Which groups of the batch, so that the others can go on without them."""
 
 
 class MissingDependency(OperatorError):

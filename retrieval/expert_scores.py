@@ -1,4 +1,4 @@
-"""What a classifier of findings says of one study, as records: the ground floor reads them and imports no classifier."""
+"""What a classifier of findings says of one study, as records: the ground floor imports no classifier."""
 
 from typing import Literal
 

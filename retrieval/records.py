@@ -303,9 +303,13 @@ class SimilarCases(Record):
     """The answer to a search."""
 
     verdict: GateVerdict
-    """Whether the study may be searched for at all."""
+    """Whether the study may be searched for at all; in scope where no study was given."""
     evidence: Evidence
     """The cases; none when the study is out of scope."""
+    reason: ReasonCode | None = None
+    """NO_CLOSE_MATCH when nothing in any leg is like it; None when there are cases, or the verdict says why not."""
+    explanation: str = ""
+    """The reason in one sentence for a person."""
 
 
 class Region(Record):

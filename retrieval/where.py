@@ -52,6 +52,15 @@ class Where(Record):
     """Only cases whose report states each of these or something narrower; what it leaves open is not stated."""
     denied: frozenset[ConceptId] = frozenset()
     """Only cases whose report denies each of these or something broader, and states nothing narrower."""
+    not_stated: frozenset[ConceptId] = frozenset()
+    """Cases whose report states one of these or something narrower are left out."""
+    not_denied: frozenset[ConceptId] = frozenset()
+    """Cases whose report denies one of these as above are left out."""
+
+    @property
+    def by_report(self) -> bool:
+        """Whether cases are chosen by what their reports say; one that nobody has read is then never kept."""
+        return bool(self.findings or self.denied or self.not_stated or self.not_denied)
 
     @property
     def by_kind(self) -> bool:

@@ -1,6 +1,6 @@
 """The command `prelim`: similar cases and a draft for one study, from files; what a report says.
 
-    prelim search chest.dcm --index index/     similar cases with their reports
+    prelim search chest.dcm --index index/     similar cases with their reports; also by words (search --help)
     prelim draft  study-folder/ --index index/ a draft whose sentences name the cases they rest on
     prelim concepts report.txt                 the findings that a text states, denies and leaves open
 
@@ -13,33 +13,37 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from rich.console import Console
 
-from retrieval.records import Draft, PatientKey, SimilarCases, ViewPosition
-from retrieval.terminal import add_index_argument, count, run_command
+from retrieval.record import Record
+from retrieval.records import PatientKey, ViewPosition
+from retrieval.terminal import add_index_argument, run_command
 from service.concepts import concepts
+from service.search import Asked, add_search_arguments
 from service.show import show_draft, show_similar_cases
 from service.wiring import open_desk
 
-MAX_CASES = 1000
-"""More similar cases than anyone looks at."""
+STUDY = "image files or a folder: DICOM, PNG or JPEG of ONE study"
 
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("paths", nargs="+", type=Path, help="image files or a folder: DICOM, PNG or JPEG of ONE study")
     add_index_argument(shared)
     shared.add_argument("--view", choices=get_args(ViewPosition), help="view of the images, where the files say none")
     shared.add_argument("--patient-key", type=PatientKey, help="leave out this patient's own cases")
     shared.add_argument("--json", action="store_true", help="one JSON object instead of text")
 
+    study = argparse.ArgumentParser(add_help=False)
+    study.add_argument("paths", nargs="+", type=Path, metavar="STUDY", help=STUDY)
+
     parser = argparse.ArgumentParser(prog="prelim", description="Preliminary report drafts for radiologists to edit.")
     commands = parser.add_subparsers(dest="command", required=True)
     searching = commands.add_parser("search", parents=[shared], help="find similar cases")
-    searching.add_argument("--cases", type=count, default=10, metavar="N", help="how many (default: 10)")
-    commands.add_parser("draft", parents=[shared], help="draft the findings from similar cases")
+    searching.add_argument("paths", nargs="*", type=Path, metavar="STUDY", help=f"{STUDY}; none to search by words")
+    add_search_arguments(searching)
+    commands.add_parser("draft", parents=[study, shared], help="draft the findings from similar cases")
     reading = commands.add_parser("concepts", help="read what a report says")
     reading.add_argument("text", metavar="TEXT|FILE", help="a report, a file that holds one, or - for standard input")
     reading.add_argument("--json", action="store_true", help="one JSON object instead of text")
@@ -57,19 +61,24 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "concepts":
         concepts(options.text, console, as_json=options.json)
         return 0
-    with open_desk(options.index) as desk:
-        study = desk.read(options.paths, view=options.view, patient_key=options.patient_key)
-        answer: SimilarCases | Draft
-        if options.command == "search":
-            answer = desk.drafter.similar_cases(study, limit=min(options.cases, MAX_CASES))
-            show: Callable[[Console, Any], None] = show_similar_cases
-        else:
-            answer, show = desk.drafter.draft(study), show_draft
+    if options.command == "search":
+        question = Asked(options)
+        with open_desk(options.index) as desk:
+            found = question.answer(desk)
+        _tell(options, found, lambda: show_similar_cases(console, found))
+    else:
+        with open_desk(options.index) as desk:
+            study = desk.read(options.paths, view=options.view, patient_key=options.patient_key)
+            draft = desk.drafter.draft(study)
+        _tell(options, draft, lambda: show_draft(console, draft))
+    return 0
+
+
+def _tell(options: argparse.Namespace, answer: Record, show: Callable[[], None]) -> None:
     if options.json:
         sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
     else:
-        show(console, answer)
-    return 0
+        show()
 
 
 if __name__ == "__main__":

@@ -4,17 +4,26 @@ Abnormal and normal statements differ by a mark, not by colour alone.
 """
 
 from textwrap import shorten
+from typing import Final
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from retrieval.records import Draft, SimilarCases
+from retrieval.ontology.ontology import load
+from retrieval.records import Draft, Leg, SimilarCases
 from retrieval.terminal import plain
+from service.explain import asked, compared, places
 
 NOT_A_REPORT = "DRAFT for a radiologist to edit and sign. Not a report, not for clinical use."
 SHOWN = 600
 """Characters of a section shown; --json gives all of it."""
+SIMILARITIES: Final[dict[Leg, str]] = {
+    "image": "image, the cosine of image vectors",
+    "concept": "concept, from 0 to 1 by weight of the findings shared",
+    "text": "text, BM25 by weight of the words shared",
+}
+"""What the numbers of each leg are."""
 
 
 def show_similar_cases(console: Console, found: SimilarCases) -> None:
@@ -24,18 +33,25 @@ def show_similar_cases(console: Console, found: SimilarCases) -> None:
     if not verdict.in_scope:
         console.print(plain(f"No search: {verdict.reason}. {_sentence(verdict.explanation)}"))
         return
+    ontology = load()
+    if evidence.concepts is not None and (line := asked(evidence.concepts, ontology)):
+        console.print(plain(line))
     if not evidence.cases:
-        console.print("No similar case: the index holds nothing that may be compared with this study.")
+        console.print(plain(f"No similar case: {found.reason}. {_sentence(found.explanation)}"))
         return
     console.print(plain(f"{len(evidence.cases)} similar cases, snapshot {evidence.index_snapshot}"), style="bold")
     for retrieved in evidence.cases:
         case, report = retrieved.case, retrieved.case.report
-        console.print(plain(f"{retrieved.rank:3}. {case.case_id}  similarity {retrieved.similarity:.2f}"))
+        console.print(plain(f"{retrieved.rank:3}. {case.case_id}  {places(retrieved)}"))
+        for line in compared(retrieved.comparison, ontology) if retrieved.comparison else ():
+            console.print(Padding(plain(line), (0, 0, 0, 5)))
         for heading, said in (("findings", report.findings), ("impression", report.impression)):
             if said:
                 console.print(Padding(plain(f"{heading}: {shorten(said, SHOWN, placeholder=' ...')}"), (0, 0, 0, 5)))
         console.print(Padding(plain(f"{case.source}, {case.licence}"), (0, 0, 0, 5)), style="dim")
-    console.print("Similarity is the cosine of image vectors: higher is nearer. These cases belong to other patients.")
+    legs = [SIMILARITIES[leg] for leg in evidence.legs]
+    told = "" if evidence.concepts is None else " + present, - absent."
+    console.print(f"Similarity: {'; '.join(legs)}. Higher is nearer.{told} These cases belong to other patients.")
 
 
 def show_draft(console: Console, draft: Draft) -> None:

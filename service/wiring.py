@@ -8,9 +8,11 @@ from pathlib import Path
 
 from generation.drafter import Drafter
 from generation.summary import summary_of
+from retrieval.extraction.extractor import Extractor
 from retrieval.gate import Gate
 from retrieval.index import open_index
 from retrieval.look import look
+from retrieval.ontology.ontology import load
 from retrieval.pixels.sandbox import Readers
 from retrieval.records import PatientKey, ViewPosition
 from retrieval.retriever import Retriever
@@ -19,14 +21,20 @@ from retrieval.study import ReadStudy, read_study
 
 @dataclass(frozen=True)
 class Desk:
-    """An open index, decoders and a drafter: all that a face needs."""
+    """An open index, decoders, a drafter and its retriever: all that a face needs."""
 
     readers: Readers
     drafter: Drafter
+    retriever: Retriever
 
     def read(self, paths: Sequence[Path], *, view: ViewPosition | None, patient_key: PatientKey | None) -> ReadStudy:
         """Read files or a folder as one study; raises the errors of `read_study`."""
         return read_study(paths, self.readers, view=view, patient_key=patient_key)
+
+
+def extractor() -> Extractor:
+    """What reads a person's words: the embedded ontology's, which ids of every index are in."""
+    return Extractor(load())
 
 
 @contextmanager
@@ -39,4 +47,5 @@ def open_desk(location: str, *, workers: int = 1) -> Iterator[Desk]:
     ):
         summary = summary_of(index)
         retriever = Retriever(index.store, index.encoder.identity)
-        yield Desk(readers, Drafter(index.encoder, retriever, Gate(index.scope), summary.statements))
+        drafter = Drafter(index.encoder, retriever, Gate(index.scope), summary.statements)
+        yield Desk(readers, drafter, retriever)

@@ -5,13 +5,14 @@ PRELIM_REQUIRE=data,qdrant,... turns those named skips into failures, so that a 
 pass by skipping.
 """
 
+import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 
 REQUIRED = frozenset(filter(None, os.environ.get("PRELIM_REQUIRE", "").split(",")))
-KNOWN = frozenset({"data", "vllm", "qdrant", "orthanc", "chromium", "postgres"})
+KNOWN = frozenset({"data", "models", "vllm", "qdrant", "orthanc", "chromium", "postgres"})
 
 
 def skip_or_fail(need: str, reason: str) -> None:
@@ -41,3 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     unknown = REQUIRED - KNOWN
     if unknown:
         raise pytest.UsageError(f"PRELIM_REQUIRE names {sorted(unknown)}; known are {sorted(KNOWN)}")
+    # Their tests skip at import, where `skip_or_fail` cannot be asked.
+    lacking = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    if "models" in REQUIRED and lacking:
+        raise pytest.UsageError(f"PRELIM_REQUIRE names models, and {lacking} are not installed: make models")

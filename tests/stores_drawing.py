@@ -5,14 +5,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrieval.mentions import ConceptId, ConceptMention, ExtractorIdentity, ReadConcepts
+from retrieval.comparison import ConceptSet
+from retrieval.mentions import ConceptMention, ExtractorIdentity, ReadConcepts
+from retrieval.ontology.ontology import load
 from retrieval.records import Case, CaseId, CaseImage, EncoderIdentity, ImageDigest, PatientKey, Report, StudyUid
+from retrieval.stores.case_postings import concept_set
 from retrieval.stores.memory import MemoryStore
 from retrieval.stores.store import Entry, Snapshot, Store
 
 ENCODER = EncoderIdentity("drawn-1")
 EXTRACTOR = ExtractorIdentity("drawn-rules-1")
 DIMENSION = 8
+SAID = tuple(
+    load()[slug].id
+    for slug in (
+        "lung_opacity", "airspace_opacity", "consolidation", "pneumonia", "atelectasis", "pleural_effusion",
+        "loculated_effusion", "pneumothorax", "tension_pneumothorax", "cardiomegaly", "picc", "clear_lungs",
+    )
+)  # fmt: skip
+"""A corner of the ontology that has some depth."""
+WORDS = ("effusion", "effusions", "left", "right", "heart", "enlarged", "lungs", "clear", "no", "opacity")
 
 
 def digest(text: str) -> ImageDigest:
@@ -31,18 +43,47 @@ def case(number: int, *, views: Sequence[str] = ("PA",), patient: int | None = N
             for image, view in enumerate(views)
         ),
         report=Report(text=f"Report of {name}, version {version}: no acute findings."),
-        source="drawn",
-        licence="CC0-1.0",
+        sex=("F", "M", "O", None)[number % 4],
+        age_band=("40-49", "50-59", None)[number % 3],
+        source=("drawn", "sketched")[number % 7 == 3],
+        licence=("CC0-1.0", "CC-BY-4.0")[number % 5 == 1],
         content=digest(f"{name}/{version}/content"),
         concepts=concepts(number, version) if number % 2 else None,
     )
 
 
 def concepts(number: int, version: int = 0, extractor: ExtractorIdentity = EXTRACTOR) -> ReadConcepts:
-    """What the report of a drawn case says; only odd cases are read, so that every store has both kinds."""
-    mention = ConceptMention(concept=ConceptId("PRELIM:0001"), certainty="absent", start=3, end=9, side="left")
-    sentence = f"Standing alone, case {number:05d}, version {version}: no acute findings."
-    return ReadConcepts(extractor=extractor, mentions=(mention,), standalone=(sentence,))
+    """What the report of a drawn case says; only odd cases are read, so that every store has both kinds.
+
+    Concepts and words are few, so that many cases say the same and tie; the last concept is of another ontology.
+    """
+    generator = np.random.default_rng([number, version])
+    chosen = generator.choice(SAID, generator.integers(1, 6), replace=False)
+    mentions = [
+        ConceptMention(
+            concept=concept,
+            certainty=str(generator.choice(["present", "present", "absent", "uncertain"])),
+            start=3 * place,
+            end=3 * place + 2,
+            side=(None, "left", "right", "bilateral")[generator.integers(4)],
+        )
+        for place, concept in enumerate([*chosen.tolist(), "PRELIM:0001"])
+    ]
+    sentences = [f"Standing alone, case {number:05d}, version {version}: no acute findings. {own_word(number).title()}"]
+    sentences += [" ".join(generator.choice(WORDS, generator.integers(1, 8)).tolist()) for _ in range(2)]
+    return ReadConcepts(extractor=extractor, mentions=tuple(mentions), standalone=tuple(sentences))
+
+
+def own_word(number: int) -> str:
+    """A word that no other case's report has, as lists of words keep it."""
+    return "own" + "".join("bcdfghjklm"[int(digit)] for digit in f"{number:05d}")
+
+
+def query(number: int) -> ConceptSet:
+    """What a drawn case says, as a query."""
+    said = concept_set(case(2 * number + 1))
+    assert said is not None
+    return said
 
 
 def exact_rows(seed: int, count: int) -> np.ndarray:

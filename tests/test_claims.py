@@ -89,6 +89,7 @@ def test_a_finding_counts_for_what_is_broader_but_not_for_the_broadest(sentence:
         ("No focal consolidation.", {"absent airspace_opacity"}),
         ("No airspace disease.", {"absent airspace_opacity"}),
         ("No pneumonia.", {"absent airspace_opacity"}),
+        ("No air bronchogram.", {"absent air_bronchogram"}),
         ("No nodule.", {"absent lung_lesion"}),
         ("No lung mass.", {"absent lung_lesion"}),
         ("No rib fracture.", {"absent fracture"}),

@@ -87,6 +87,87 @@ def test_search_shows_cases_with_source_and_licence(folder: Path, capsys: pytest
     assert len(found.evidence.cases) == 3
 
 
+def searched(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> SimilarCases:
+    status, out, _ = run(["search", *arguments, "--index", str(folder / "index"), "--json"], capsys)
+    assert status == 0
+    return SimilarCases.model_validate_json(out)
+
+
+def test_search_by_words_finds_what_they_say_and_not_what_denies_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = searched(folder, capsys, "--text", "left pleural effusion, no opacity")
+    assert found.evidence.legs == ("concept", "text")
+    assert len(found.evidence.cases) == 10
+    for retrieved in found.evidence.cases:
+        said = retrieved.case.report.findings.lower()
+        assert "effusion" in said
+        assert "no pleural effusion" not in said
+        assert retrieved.comparison
+    _, out, _ = run(["search", "--text", "left effusion without opacity", "--index", str(folder / "index")], capsys)
+    assert "compared by: + left pleural effusion, - lung opacity" in out
+    assert "shared: + pleural effusion" in out
+    assert "concept #" in out
+    assert "text #" in out
+
+
+def test_search_by_finding_keeps_to_cases_that_state_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    effusion = load()["pleural_effusion"].id
+    found = searched(folder, capsys, unseen(folder), "--view", "PA", "--finding", "pleural_effusion")
+    assert found.evidence.legs == ("image",)
+    assert found.evidence.cases
+    for retrieved in found.evidence.cases:
+        assert retrieved.case.concepts
+        assert "present" in {m.certainty for m in retrieved.case.concepts.mentions if m.concept == effusion}
+    sided = searched(folder, capsys, "--finding", "right pleural effusion", "--finding", "no opacity", "--cases", "2")
+    assert sided.evidence.legs == ("concept",)
+    assert all("right" in retrieved.case.report.findings.lower() for retrieved in sided.evidence.cases)
+
+
+def test_search_like_a_case_by_part_of_the_body_leaves_the_case_out(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--like", "drawn-000005", "--anatomy", "left lung", "--legs", "concept,image"]
+    found = searched(folder, capsys, *arguments)
+    assert found.evidence.legs == ("image", "concept")
+    assert "drawn-000005" not in [retrieved.case.case_id for retrieved in found.evidence.cases]
+    status, _, err = run(["search", "--like", "nobody", "--index", str(folder / "index")], capsys)
+    assert (status, err.split(":")[0]) == (65, "UNKNOWN_CASE")
+
+
+def test_search_says_so_when_nothing_is_like_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = [
+        "--sex",
+        "F",
+        "--age-band",
+        "60-69",
+        "--source",
+        "elsewhere",
+        "--licence",
+        "x",
+        "--view-group",
+        "lateral",
+    ]
+    found = searched(folder, capsys, "--text", "effusion", *nothing)
+    assert (found.reason, found.evidence.cases) == ("NO_CLOSE_MATCH", ())
+    _, out, _ = run(["search", "--finding", "pneumomediastinum", "--index", str(folder / "index")], capsys)
+    assert "No similar case: NO_CLOSE_MATCH. Nothing that the filters keep is like it." in out
+    found = searched(folder, capsys, unseen(folder), "--legs", "image,text")
+    assert any("nothing was given for the leg text" in warning for warning in found.verdict.warnings)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--finding", "zebra"], ["--text", "no"], ["--like", "a", "b.png"], ["--anatomy", "lung"]]
+)
+def test_a_search_that_asks_nothing_is_refused(
+    folder: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run(["search", *arguments, "--index", str(folder / "index")], capsys)
+    assert (status, out, err.split(":")[0]) == (65, "", "REQUEST")
+    with pytest.raises(SystemExit):
+        prelim(["search", "--text", "effusion", "--legs", "image,smell"])
+
+
 def test_an_indexed_image_never_finds_its_own_study(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = str(folder / "studies/images/000005.png")
     _, out, _ = run(["search", own, "--index", str(folder / "index"), "--json"], capsys)

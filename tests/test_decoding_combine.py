@@ -14,16 +14,9 @@ from hypothesis import strategies as st  # noqa: E402
 from hypothesis.extra import numpy as arrays  # noqa: E402
 from scipy import stats  # noqa: E402
 
-from generation.decoding.combine import (  # noqa: E402
-    BrokenLogits,
-    Cut,
-    combine,
-    combine_groups,
-    margins,
-    sample,
-    sample_rows,
-)
+from generation.decoding.combine import Cut, combine, combine_groups, margins, sample, sample_rows  # noqa: E402
 from generation.decoding.presets import PRESETS  # noqa: E402
+from retrieval.errors import BrokenLogits  # noqa: E402
 
 INF = math.inf
 LOGIT = st.floats(-30, 30, width=32, allow_subnormal=False)

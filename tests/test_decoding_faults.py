@@ -11,20 +11,18 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from generation.decoding.generator import (
-    BranchPrompt,
-    DraftText,
-    GenerationRequest,
+from generation.decoding.generator import BranchPrompt, DraftText, GenerationRequest, Message
+from generation.decoding.presets import PRESETS
+from retrieval.errors import (
     ImagesNotSupported,
     InvalidPrompt,
-    Message,
     MissingWeights,
+    OperatorError,
     PromptTooLong,
+    RequestError,
     UnsafeWeights,
     UnsupportedModel,
 )
-from generation.decoding.presets import PRESETS
-from retrieval.errors import OperatorError, RequestError
 from tests.tiny_models import (
     batched,
     checkpoint,
@@ -115,6 +113,12 @@ def test_tokens_outside_of_the_vocabulary_are_refused(models):
         batched(tiny("qwen2"), [one(BranchPrompt(branch="study", token_ids=(1, 99_999)))], {})
 
 
+def test_a_prompt_in_tokens_has_no_place_for_an_image(models):
+    model = tiny("llava")
+    with pytest.raises(InvalidPrompt, match="hold a place for an image"):
+        batched(model, [one(BranchPrompt(branch="study", token_ids=(50, *model.image_ids)))], {})
+
+
 def test_messages_need_a_chat_template(models):
     tokenizer = copy.deepcopy(tiny("qwen2").tokenizer)
     tokenizer.chat_template = None
@@ -158,7 +162,7 @@ def test_a_draft_shows_no_half_character_and_no_head_of_a_stop_string():
 def test_logits_that_are_no_numbers_end_the_call_and_name_the_drafts(models, write, value):
     import torch  # noqa: PLC0415
 
-    from generation.decoding.combine import BrokenLogits  # noqa: PLC0415
+    from retrieval.errors import BrokenLogits  # noqa: PLC0415
 
     broken = replace(tiny("qwen2"), network=copy.deepcopy(tiny("qwen2").network))
     with torch.no_grad():

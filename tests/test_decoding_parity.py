@@ -4,6 +4,7 @@ A first difference is excused only where the oracle's two best scores were close
 drafts, and excused ones are listed. Random weights make every draft noise, so nothing is agreed upon by habit.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -109,7 +110,7 @@ def test_how_the_work_is_parted_changes_nothing(limits):
 @pytest.mark.parametrize("architecture", ["qwen2_vl", "gemma3"])
 def test_a_draft_that_ends_does_not_disturb_the_others(architecture):
     """Drafts of 1 to 30 tokens, so that rows are dropped more than once; each is what it is alone."""
-    model = tiny(architecture)
+    model = replace(tiny(architecture), end_ids=frozenset())
     requests = [
         drawn_request(seed, sees=True, preset="ccd", max_new_tokens=length)
         for seed, length in enumerate((1, 30, 2, 4, 9, 5, 3, 17))
@@ -191,6 +192,29 @@ def test_an_image_and_a_branch_and_the_bias_each_decide_what_is_written(architec
     assert len({usual.token_ids, other_image.token_ids, one_branch.token_ids, leaning.token_ids}) == 4
 
 
+@pytest.mark.parametrize("architecture", EYES)
+def test_a_model_that_wants_to_write_an_image_writes_the_next_best(architecture):
+    """A place for an image without an image would be another prompt: the oracle could not even read it."""
+    model = replace(tiny(architecture), network=copy.deepcopy(tiny(architecture).network))
+    assert model.image_ids
+    for token in model.image_ids:
+        model.network.lm_head.weight.data[token] *= 30.0
+    requests = [drawn_request(seed, sees=True, preset="ccd", max_new_tokens=5) for seed in (1, 2)]
+    oracle = reference(model, requests, IMAGES)
+    assert not excused(oracle, batched(model, requests, IMAGES))
+    assert not model.image_ids & {token for draft in oracle for token in draft.token_ids}
+
+
+@pytest.mark.parametrize("architecture", ["qwen2_vl", "gemma3"])
+def test_the_published_loop_without_its_ban_on_repeats_is_preset_ccd(architecture):
+    from evaluation.decoding_speed import published_loop  # noqa: PLC0415
+
+    model = replace(tiny(architecture), end_ids=frozenset())
+    request = drawn_request(4, sees=True, preset="ccd", max_new_tokens=12)
+    [draft] = batched(model, [request], IMAGES)
+    assert published_loop(model, request, IMAGES, repeats=True).token_ids == draft.token_ids
+
+
 def test_a_prompt_in_tokens_is_the_prompt_in_text():
     model = tiny("qwen2")
     text = "<|user|>The heart size is normal.<|end|><|assistant|>"
@@ -203,6 +227,24 @@ def test_a_prompt_in_tokens_is_the_prompt_in_text():
         for form in forms
     )
     assert in_text == in_tokens
+
+
+def test_positions_are_counted_from_the_first_token_and_go_on_from_the_largest_plane_of_an_image():
+    """Rotary positions only matter as differences, so drafts cannot show whether padding is counted."""
+    from generation.decoding.hf_models import stack  # noqa: PLC0415
+
+    model = tiny("qwen2_vl")
+    request = drawn_request(4, sees=True, preset="vcd")
+    study, blind = model.encode(request, IMAGES)
+    assert study.pictures
+    assert not blind.pictures
+    for one in (study, blind):
+        alone = model.positions(one)
+        padded = model.positions(stack([one, model.encode(tokens_request((500,)), {})[0]], 0))
+        assert (padded[..., 0, -one.length :] == alone[..., 0, :]).all()
+        assert alone[..., 0].eq(0).all()
+    assert int(model.positions(study).max()) + 1 < study.length, "an image takes fewer positions than tokens"
+    assert int(model.positions(blind).max()) + 1 == blind.length
 
 
 @pytest.mark.soak

@@ -9,16 +9,33 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from retrieval.ontology.ontology import load
+from retrieval.ranking.concept_sets import concepts_in
 from retrieval.stores.faiss_segments import FaissSegments
 from retrieval.stores.memory import MemoryStore
 from retrieval.stores.qdrant_segments import QdrantSegments
 from retrieval.stores.segmented import SegmentedStore
 from retrieval.where import Where
 from tests.stores_backends import qdrant_client
-from tests.stores_drawing import DIMENSION, ENCODER, entries, exact_rows, ids
+from tests.stores_drawing import DIMENSION, ENCODER, SAID, WORDS, entries, exact_rows, ids, query
 
 NUMBERS = st.lists(st.integers(0, 14), max_size=6)
 # Every change is fsynced; on a memory file system that costs nothing and tests the same code.
+LUNG = concepts_in(load(), "lung")
+WHERE = st.builds(
+    Where,
+    group=st.sampled_from([None, "frontal"]),
+    not_studies=st.sampled_from([frozenset(), frozenset({entries([3])[0].case.study_instance_uid})]),
+    sex=st.sampled_from([None, None, "F", "M"]),
+    age_bands=st.sampled_from([frozenset(), frozenset({"40-49", "50-59"}), frozenset({"80-89"})]),
+    sources=st.sampled_from([frozenset(), frozenset({"drawn"})]),
+    licences=st.sampled_from([frozenset(), frozenset({"CC0-1.0", "nobody's"})]),
+    views=st.sampled_from([frozenset(), frozenset({"frontal", "lateral"})]),
+    findings=st.sampled_from([frozenset(), frozenset({SAID[0]}), frozenset({SAID[5], "PRELIM:9999"})]),
+    not_stated=st.sampled_from([frozenset(), frozenset({SAID[9]})]),
+    not_denied=st.sampled_from([frozenset(), frozenset({SAID[7]})]),
+    denied=st.sampled_from([frozenset(), frozenset({SAID[2]}), frozenset({SAID[8]})]),
+)
 FAST = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -83,6 +100,25 @@ class Agreement(RuleBasedStateMachine):
             ):
                 query = exact_rows(seed, 2)
                 assert self.store.nearest(query, limit, where) == self.oracle.nearest(query, limit, where)
+
+    @rule(seed=st.integers(0, 50), limit=st.integers(1, 30), where=WHERE, within=st.sampled_from([None, LUNG]))
+    def other_legs(self, seed, limit, where, within):
+        if self.oracle.current() is not None:
+            said = query(seed)
+            for form in ("symmetric", "asymmetric"):
+                ours, theirs = (
+                    store.similar_concepts(said, limit, where, form=form, within=within)
+                    for store in (self.store, self.oracle)
+                )
+                assert ours == theirs
+            words = f"left effusion {WORDS[seed % len(WORDS)]} {seed:05d}"
+            assert self.store.matching_text(words, limit, where) == self.oracle.matching_text(words, limit, where)
+            rows = exact_rows(seed, 1)
+            assert self.store.nearest(rows, limit, where) == self.oracle.nearest(rows, limit, where)
+            held = list(self.oracle.contents())
+            assert self.store.compare(said, held) == self.oracle.compare(said, held)
+            assert self.store.base_rates() == self.oracle.base_rates()
+            assert self.store.searchable() == self.oracle.searchable()
 
     @invariant()
     def the_two_tell_the_same(self):

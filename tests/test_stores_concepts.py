@@ -104,8 +104,9 @@ def test_a_segment_from_before_reports_were_read_opens_as_unread(tmp_path, monke
 
     with opened("faiss", tmp_path) as open_store:
         # As the first version wrote it: no column, and no concepts in the record.
-        monkeypatch.setattr(case_table, "SCHEMA", case_table.SCHEMA.replace("extractor TEXT, ", ""))
-        monkeypatch.setattr(case_table, "INSERT", "INSERT INTO cases VALUES (?1, ?2, ?3, ?4, ?5, ?7)")
+        columns = "extractor TEXT, sex TEXT, age_band TEXT, source TEXT, licence TEXT, "
+        monkeypatch.setattr(case_table, "SCHEMA", case_table.SCHEMA.replace(columns, ""))
+        monkeypatch.setattr(case_table, "INSERT", "INSERT INTO cases VALUES (?1, ?2, ?3, ?4, ?5, ?11)")
         store = open_store()
         published(store, range(0, 8, 2))
         monkeypatch.undo()

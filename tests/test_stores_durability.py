@@ -26,7 +26,7 @@ from retrieval.stores.segmented import SegmentedStore
 from retrieval.stores.store import Entry
 from retrieval.where import Where
 from tests.stores_backends import QDRANT, qdrant_client
-from tests.stores_drawing import DIMENSION, ENCODER, case, entries, exact_rows, ids, random_rows
+from tests.stores_drawing import DIMENSION, ENCODER, case, entries, exact_rows, ids, own_word, random_rows
 from tests.stores_interruptions import Interrupted, Killed, stage_and_publish_forever
 
 
@@ -192,8 +192,9 @@ def traces(entry: Entry) -> list[bytes]:
     """Everything by which a case could be found in a file."""
     drawn, row = entry.case, entry.vectors[0]
     texts = [drawn.case_id, drawn.patient_key, drawn.study_instance_uid, drawn.content, drawn.report.text]
-    texts += [image.digest for image in drawn.images]
-    texts += drawn.concepts.standalone if drawn.concepts else ()
+    texts += (image.digest for image in drawn.images)
+    if drawn.concepts:
+        texts += [*drawn.concepts.standalone, own_word(int(drawn.case_id[-5:]))]
     vectors = [row.tobytes(), row[:3].tobytes(), b"".join(struct.pack(">d", value) for value in row[:1].tolist())]
     return [text.encode() for text in texts] + vectors
 

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from generation.decoding.combine import BrokenLogits, SparseBias, combine_groups, margins, sample_rows
+from generation.decoding.combine import SparseBias, combine_groups, margins, sample_rows
 from generation.decoding.generator import Biases, DraftText, Generated, GenerationRequest, Images, OnText
 from generation.decoding.hf_models import HfModel, Inputs, stack
 from generation.decoding.presets import Preset
 from generation.decoding.rows_cache import RowsCache
+from retrieval.errors import BrokenLogits
 
 
 class BatchedGenerator:
@@ -28,7 +29,7 @@ class BatchedGenerator:
     def __init__(self, model: HfModel, *, drafts_at_once: int = 8, prefill_tokens: int = 8192) -> None:
         """`drafts_at_once` bounds the memory for the cache, `prefill_tokens` that for reading prompts."""
         self._model = model
-        self._biases = Biases(model.words)
+        self._biases = Biases(model.words, model.image_ids)
         self._drafts_at_once = drafts_at_once
         self._prefill_tokens = prefill_tokens
 

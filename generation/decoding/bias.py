@@ -29,10 +29,11 @@ PUBLISHED_DECAY: Final = 0.95
 
 _CERTAIN: Final = 1e-6
 _DENIALS: Final = frozenset({"deny_after", "deny_new"})
-_AFTER_BLANK: Final = "is"
 _PROBE: Final = " Xx"
 """A word put after the text to see whether it opens a sentence."""
 Place = Literal["after blank", "line start"]
+_CARRIERS: Final[Mapping[Place, str]] = {"after blank": "is ", "line start": "\n"}
+"""What a phrase is put after to see how it is written there."""
 
 
 def ontology_forms(ontology: Ontology) -> dict[str, tuple[str, ...]]:
@@ -52,7 +53,7 @@ class _Node:
     def __init__(self, letters: int) -> None:
         self.children: dict[int, _Node] = {}
         self.letters = letters
-        """Letters of the phrase that stand when this token has been written."""
+        """Letters of the phrase that stand when this token has been written, counted as far as they matter."""
         self.labels: set[str] = set()
         """Whose phrases lead through here."""
         self.ends: set[str] = set()
@@ -91,11 +92,12 @@ class PhraseTrie:
         self._tokenizer = tokenizer
         self._roots: dict[Place, _Node] = {"after blank": _Node(0), "line start": _Node(0)}
         self._deepest = 0
-        for label, written in forms.items():
-            for phrase in written:
-                for form in dict.fromkeys((phrase, phrase[:1].upper() + phrase[1:])):
-                    for place in self._roots:
-                        self._enter(place, form, label)
+        for place, carrier in _CARRIERS.items():
+            before = tokenizer.encode(carrier.rstrip(" "))
+            for label, written in forms.items():
+                for phrase in written:
+                    for form in dict.fromkeys((phrase, phrase[:1].upper() + phrase[1:])):
+                        self._enter(place, before, carrier + form, form, label)
         for root in self._roots.values():
             for node in _nodes(root):
                 if not node.sole:
@@ -104,19 +106,21 @@ class PhraseTrie:
         self._forms = Trie((form, label) for label, written in forms.items() for form in written)
         self._cues = Trie((phrase, cue) for cue, listed in CUES.items() for phrase in listed)
 
-    def _enter(self, place: Place, form: str, label: str) -> None:
-        carrier, text = (_AFTER_BLANK, f"{_AFTER_BLANK} {form}") if place == "after blank" else ("\n", f"\n{form}")
-        before, whole = self._tokenizer.encode(carrier), self._tokenizer.encode(text)
-        if whole[: len(before)] != before:
-            return  # the tokenizer writes carrier and word as one
-        start = len(self._tokenizer.decode(before).strip())
-        if self._tokenizer.decode(whole).strip()[start:].strip() != form:
-            return  # normalised away: what it would write is not the phrase
+    def _enter(self, place: Place, before: Sequence[int], text: str, form: str, label: str) -> None:
+        """Enter what follows the carrier's tokens `before` when `text` (carrier and form) is tokenised."""
+        whole = self._tokenizer.encode(text)
+        carried = text.strip().removesuffix(form)
+        # A tokenizer may write carrier and word as one, or normalise the phrase away.
+        if whole[: len(before)] != list(before) or self._tokenizer.decode(whole).strip() != carried + form:
+            return
         node = self._roots[place]
         for i, token in enumerate(whole[len(before) :], start=len(before) + 1):
             if token not in node.children:
-                so_far = self._tokenizer.decode(whole[:i]).strip()[start:]
-                node.children[token] = _Node(sum(ch.isalpha() for ch in so_far))
+                letters = node.letters
+                if letters < LEAST_LETTERS:  # more need not be counted
+                    so_far = self._tokenizer.decode(whole[:i]).strip()
+                    letters = sum(ch.isalpha() for ch in so_far[len(carried.rstrip()) :])
+                node.children[token] = _Node(letters)
             node = node.children[token]
             node.labels.add(label)
         node.ends.add(label)

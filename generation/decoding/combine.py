@@ -12,31 +12,20 @@ weight; so a mask on one row holds for its whole group and no infinity is ever s
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from generation.decoding.presets import Cut
-from retrieval.errors import OperatorError
+from retrieval.errors import BrokenLogits
 
-__all__ = ["BrokenLogits", "Cut", "SparseBias", "combine", "combine_groups", "margins", "sample", "sample_rows"]
+__all__ = ["Cut", "SparseBias", "combine", "combine_groups", "margins", "sample", "sample_rows"]
 
 SparseBias = Mapping[int, float]
 """Token id to what is added to its score, in nats; minus infinity forbids the token."""
 _WORD: Final = 2**64 - 1
-
-
-class BrokenLogits(OperatorError):
-    """A forward pass gave NaN or plus infinity, or forbade every token; no draft is made from it."""
-
-    code: ClassVar[str] = "BROKEN_LOGITS"
-
-    def __init__(self, what: str, *, groups: tuple[int, ...], fix: str = "") -> None:
-        super().__init__(what, fix=fix)
-        self.groups = groups
-        """Which groups of the batch, so that the others can go on without them."""
 
 
 def combine(

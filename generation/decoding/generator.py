@@ -6,7 +6,8 @@ same records, ask the same `DraftText` whether to go on, and so end a draft at t
 Pixels never live in records: a prompt names its images and the arrays are handed in beside it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import ClassVar, Literal, Protocol
 
@@ -15,7 +16,6 @@ from pydantic import Field, model_validator
 from generation.decoding.bias import PhraseBias, PhraseTrie, log_odds, published_bias
 from generation.decoding.presets import Branch, Preset
 from generation.decoding.tokenizer import Tokenizer
-from retrieval.errors import OperatorError, RequestError
 from retrieval.pixels import Pixels
 from retrieval.record import Record
 
@@ -25,42 +25,6 @@ OnText = Callable[[int, str], None]
 """Called with the number of the request and the text that has just become certain; never with an empty text."""
 Finish = Literal["end", "stop", "length"]
 """Why a draft ended: the model said so, a stop string came, or `max_new_tokens` were written."""
-
-
-class InvalidPrompt(RequestError):
-    """A prompt that cannot be put to this model: an image nobody handed in, or markup where data should stand."""
-
-    code = "INVALID_PROMPT"
-
-
-class PromptTooLong(RequestError):
-    """Prompt and draft together exceed the positions the model knows; names the branch and both counts."""
-
-    code = "PROMPT_TOO_LONG"
-
-
-class ImagesNotSupported(RequestError):
-    """An image was put to a model that reads text only."""
-
-    code = "IMAGES_NOT_SUPPORTED"
-
-
-class MissingWeights(OperatorError):
-    """The model is not where it was said to be, or its weights are not all there; nothing is made up for them."""
-
-    code = "MISSING_WEIGHTS"
-
-
-class UnsafeWeights(OperatorError):
-    """The weights exist only as pickles, which can run code when they are read; they are never opened."""
-
-    code = "UNSAFE_WEIGHTS"
-
-
-class UnsupportedModel(OperatorError):
-    """The library has no code of its own for this model; code from a model's folder is never run."""
-
-    code = "UNSUPPORTED_MODEL"
 
 
 class ImageRef(Record):
@@ -179,23 +143,26 @@ class Generator(Protocol):
 class Biases:
     """The bias of each request for one tokenizer; requests that bring the same phrases share their trie."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, never: Collection[int]) -> None:
+        """`never` are tokens that no draft may hold: those that stand for images."""
         self._tokenizer = tokenizer
+        self._bans = dict.fromkeys(sorted(never), -math.inf)
         self._trie = lru_cache(maxsize=4)(lambda forms: PhraseTrie(tokenizer, dict(forms)))
 
     def of(self, request: GenerationRequest) -> Callable[[Sequence[int]], Mapping[int, float]]:
-        """What the request's preset adds to which token's score, given the tokens written so far."""
-        preset = request.preset
+        """What is added to which token's score, given the tokens written so far."""
+        preset, bans = request.preset, self._bans
         probabilities = {each.label: each.probability for each in request.phrases}
         if preset.bias == "none":
-            return lambda _: {}
+            return lambda _: bans
         if preset.bias == "published":
-            always = preset.scaled(published_bias(self._tokenizer, probabilities, gamma=preset.gamma))
+            published = published_bias(self._tokenizer, probabilities, gamma=preset.gamma)
+            always = preset.scaled(published) | bans
             return lambda _: always
         trie = self._trie(tuple((each.label, (each.label, *each.forms)) for each in request.phrases))
         odds = {label: log_odds(probability) for label, probability in probabilities.items()}
         phrases = PhraseBias(trie, odds, gamma=preset.gamma)
-        return lambda written: preset.scaled(phrases.at(written))
+        return lambda written: preset.scaled(phrases.at(written)) | bans
 
 
 class DraftText:

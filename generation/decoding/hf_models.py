@@ -24,20 +24,16 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError
 from torch import Tensor
 
-from generation.decoding.generator import (
-    BranchPrompt,
-    GenerationRequest,
-    ImageRef,
-    Images,
+from generation.decoding.generator import BranchPrompt, GenerationRequest, ImageRef, Images, Message
+from generation.decoding.tokenizer import HuggingFaceTokenizer
+from retrieval.errors import (
     ImagesNotSupported,
     InvalidPrompt,
-    Message,
     MissingWeights,
     PromptTooLong,
     UnsafeWeights,
     UnsupportedModel,
 )
-from generation.decoding.tokenizer import HuggingFaceTokenizer
 
 Precision = Literal["float32", "bfloat16"]
 """float16 is not offered: several models overflow in it."""
@@ -98,6 +94,8 @@ class HfModel:
     """transformers' tokenizer."""
     end_ids: frozenset[int]
     """Tokens that end a draft."""
+    image_ids: frozenset[int]
+    """Tokens that stand for images in a prompt. Written by the model they would be places without an image."""
     longest: int | None
     """How many positions the model knows; None where its configuration does not say."""
 
@@ -161,6 +159,11 @@ class HfModel:
             ids = torch.tensor([prompt.token_ids])
             if int(ids.max()) >= self.network.get_input_embeddings().num_embeddings or int(ids.min()) < 0:
                 raise InvalidPrompt(f"branch {prompt.branch} has token ids outside of the vocabulary of {self.name}")
+            if self.image_ids.intersection(prompt.token_ids):
+                raise InvalidPrompt(
+                    f"the token ids of branch {prompt.branch} hold a place for an image",
+                    fix="hand prompts with images in as messages or text",
+                )
             encoded = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         else:
             arrays = [self._picture(name, prompt, images) for name in prompt.images]
@@ -181,10 +184,11 @@ class HfModel:
         shape = encoded["input_ids"].shape
         if not shape[1]:
             raise InvalidPrompt(f"the prompt of branch {prompt.branch} has no tokens")
-        tokens, pictures = {}, {}
+        tokens: dict[str, Tensor] = {}
+        pictures: dict[str, Tensor] = {}
         for name, value in encoded.items():
             if name in known:
-                (tokens if value.shape[:2] == shape else pictures)[name] = value.to(self.device)
+                (tokens if value.shape == shape else pictures)[name] = value.to(self.device)
         return Inputs(tokens, {name: self._in_precision(value) for name, value in pictures.items()})
 
     def _in_precision(self, value: Tensor) -> Tensor:
@@ -302,6 +306,9 @@ def load_model(
         processor=processor,
         tokenizer=tokenizer,
         end_ids=_end_ids(loaded.generation_config.eos_token_id, tokenizer.eos_token_id),
+        image_ids=frozenset(
+            token for name in ("image_token_id", "video_token_id") if (token := getattr(config, name, None)) is not None
+        ),
         longest=getattr(config.get_text_config(), "max_position_embeddings", None),
     )
 

@@ -10,9 +10,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from generation.decoding.combine import BrokenLogits, combine, margins, sample
+from generation.decoding.combine import combine, margins, sample
 from generation.decoding.generator import Biases, DraftText, Generated, GenerationRequest, Images, OnText
 from generation.decoding.hf_models import HfModel, Inputs
+from retrieval.errors import BrokenLogits
 
 
 class ReferenceGenerator:
@@ -22,7 +23,7 @@ class ReferenceGenerator:
 
     def __init__(self, model: HfModel) -> None:
         self._model = model
-        self._biases = Biases(model.words)
+        self._biases = Biases(model.words, model.image_ids)
 
     def generate(
         self, requests: Sequence[GenerationRequest], images: Images, on_text: OnText | None = None

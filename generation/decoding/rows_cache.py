@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from generation.decoding.generator import UnsupportedModel
+from retrieval.errors import UnsupportedModel
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is read without its types

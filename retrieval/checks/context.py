@@ -1,6 +1,7 @@
 """What is known of a study beside the text that is checked, as a record: None means "not known", never "none"."""
 
-from typing import Literal
+import re
+from typing import Final, Literal
 
 from retrieval.expert_scores import ExpertScores
 from retrieval.extraction.extractor import READ_SECTIONS
@@ -10,6 +11,7 @@ from retrieval.records import Case, CaseId, Report, SectionName
 
 Unit = Literal["mm", "ml", "%", "degrees", "Fr"]
 """Units after conversion: lengths are in mm, volumes in ml."""
+_NONE: Final = re.compile(r"\W*(?:none|no\b|not\b|n/?a\b|unavailable|without)", re.I)
 
 
 class Quantity(Record):
@@ -59,3 +61,8 @@ class CheckContext(Record):
     """For a draft: which of `cases` each sentence, by number, rests on; None for a text that cites none."""
     sections: tuple[SectionName, ...] = READ_SECTIONS
     """Which sections are checked, of those that are read."""
+
+
+def earlier_study(comparison: str) -> bool | None:
+    """Whether a comparison section names an earlier study: not when it says "None"; None when it is empty."""
+    return None if not comparison.strip() else _NONE.match(comparison) is None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from retrieval.checks.context import CheckContext
 from retrieval.checks.remark import Remark
-from retrieval.checks.said import BARE_DENIALS, MODERATE, RESTRICTED, Said, opposite, remark_on, upper
+from retrieval.checks.said import RESTRICTED, Said, opposite, remark_on, upper
 from retrieval.expert_scores import ExpertScore
 from retrieval.mentions import ConceptId, ConceptMention
 
@@ -90,7 +90,7 @@ def _against(said: Said, context: CheckContext, m: ConceptMention) -> ExpertScor
             contrary = score.band == "absent" and ontology.is_a(m.concept, score.concept)
         else:
             contrary = m.certainty == "absent" and score.band == "present" and ontology.is_a(score.concept, m.concept)
-            contrary = contrary and not opposite(m.side, score.side) and _denies_it(said, m)
+            contrary = contrary and not opposite(m.side, score.side) and _denies_it(said, m, score)
         if contrary:
             against.append(score)
     return max(against, key=lambda s: (s.concept == m.concept, abs(s.probability - 0.5)), default=None)
@@ -102,19 +102,23 @@ def _denied_by_normal(said: Said, normal: ConceptId, score: ExpertScore) -> bool
     return group is not None and group.strength == "hard" and said.ontology[normal].kind == "normal"
 
 
-def _denies_it(said: Said, m: ConceptMention) -> bool:
+def _denies_it(said: Said, m: ConceptMention, score: ExpertScore) -> bool:
     """Whether the finding is denied, and not only a large, displaced or suspicious one, or one on one side or place.
 
-    Who denies only that leaves room for another, but then the text must speak of the other.
+    Who denies only that leaves room for another, but then the text must speak of the other; and where the denied side
+    is the one on which it was found, of one that lies elsewhere.
     """
-    slugs = {said.ontology[c].slug for c in m.modifiers}
-    high = any((said.ontology[degree].level or 0) >= MODERATE for degree in (m.size, m.severity) if degree)
-    if not (high or slugs - BARE_DENIALS or m.measurement or m.sites or m.side in ("left", "right")):
+    narrowing, located = said.narrowing(m), m.side in ("left", "right") and m.side == score.side
+    if not (narrowing or m.measurement or m.side in ("left", "right")):
         return True
-    return not any(
-        o.sentence != m.sentence and o.certainty != "absent" and said.related(o.concept, m.concept)
+    others = [
+        o
         for o in said.mentions
-    )
+        if o.sentence != m.sentence and o.certainty != "absent" and said.related(o.concept, m.concept)
+    ]
+    if located and narrowing <= set(m.sites):
+        others = [o for o in others if not said.one_place(o, m)]
+    return not others
 
 
 def _partly(said: Said, m: ConceptMention) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 
 from retrieval.checks.context import CheckContext
 from retrieval.checks.remark import Remark, Severity
-from retrieval.checks.said import BARE_DENIALS, FINDINGS, MODERATE, RESTRICTED, Said, remark_at, remark_on, upper
+from retrieval.checks.said import FINDINGS, RESTRICTED, Said, remark_at, remark_on, upper
 from retrieval.extraction.tokens import tokenise
 from retrieval.mentions import ConceptId, ConceptMention
 
@@ -104,14 +104,10 @@ def _same_thing(said: Said, yes: ConceptMention, no: ConceptMention) -> bool:
     """Whether a denial is about what is stated: a large one, a new one, one on the left, leaves others open."""
     if said.is_new_only(no) or not said.one_place(yes, no):
         return False
-    own = set(said.ontology.ids(said.ontology[no.concept].site))
-    if (no.side and yes.side != no.side) or (set(no.sites) - own and not yes.sites):
+    if no.side and yes.side != no.side:
         return False
-    # Who denies a small one denies all; who denies a large or a calcified one leaves others.
-    degrees = {c for c in (no.size, no.severity) if c and (said.ontology[c].level or 0) >= MODERATE}
-    named = said.name(no.concept).split()
-    narrowed = degrees | {c for c in no.modifiers if said.ontology[c].slug not in {*BARE_DENIALS, *named}}
-    return narrowed <= {yes.size, yes.severity, *yes.modifiers} and not RESTRICTED.search(said.sentence_of(no).text)
+    told = {yes.size, yes.severity, *yes.modifiers, *yes.sites}
+    return said.narrowing(no) <= told and not RESTRICTED.search(said.sentence_of(no).text)
 
 
 def _one_thing(said: Said, first: ConceptMention, second: ConceptMention) -> bool:
@@ -124,9 +120,10 @@ def _one_thing(said: Said, first: ConceptMention, second: ConceptMention) -> boo
             continue
         if (m.side in ("left", "right") and other.side != m.side) or RESTRICTED.search(said.sentence_of(m).text):
             return False
-        if m.sites and not other.sites:
+        if said.narrowing(m) and not other.sites:
             return False
-        if {said.ontology[c].slug for c in other.modifiers} & set(_PAST):
+        ages = {*said.name(other.concept).split(), *(said.ontology[c].slug for c in other.modifiers)}
+        if ages & set(_PAST):
             return False
     return True
 

@@ -17,9 +17,9 @@ RESTRICTED: Final = re.compile(
     re.I,
 )
 """Words by which a statement speaks of what is left, beside what was named before."""
-MODERATE: Final = 4
+_MODERATE: Final = 4
 """Rank of moderate size or severity: who denies a large effusion leaves a small one open, not the other way round."""
-BARE_DENIALS: Final = frozenset(("focal", "diffuse", "acute"))
+_BARE_DENIALS: Final = frozenset(("focal", "diffuse", "acute"))
 """Modifiers that a denial may carry and still deny the finding as such."""
 _URGENT: Final = ("critical", "significant")
 
@@ -107,6 +107,19 @@ class Said:
             found.update(new)
             waiting += new
         return frozenset(found)
+
+    def narrowing(self, denial: ConceptMention) -> frozenset[ConceptId]:
+        """What makes a denial one of a part only: a large one, a calcified one, one at a place that is not its usual.
+
+        Empty where the finding is denied as such; who denies a small one denies all, a side is not looked at.
+        """
+        concept = self.ontology[denial.concept]
+        high = {c for c in (denial.size, denial.severity) if c and (self.ontology[c].level or 0) >= _MODERATE}
+        words = {*_BARE_DENIALS, *concept.name.split()}
+        kinds = {c for c in denial.modifiers if self.ontology[c].slug not in words}
+        usual = {place for site in self.ontology.ids(concept.site) for place in self.around(site)}
+        places = {s for s in denial.sites if s not in usual and not words.issuperset(self.name(s).split())}
+        return frozenset(high | kinds | places)
 
     def one_place(self, one: ConceptMention, other: ConceptMention) -> bool:
         """Whether both can speak of one place: no opposite sides, and no sites that lie apart."""

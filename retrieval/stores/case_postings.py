@@ -151,12 +151,13 @@ def from_bytes(body: bytes) -> SegmentPostings | None:
         with np.load(io.BytesIO(body), allow_pickle=False) as file:
             if bytes(file["by"][0]).decode() != made_by():
                 return None
-            lists = []
-            for name in ("concepts", "words"):
-                arrays = {part: file[f"{name}.{part}"] for part in ("starts", "ordinals", "codes", "cases")}
-                keys = file[f"{name}.keys"].tobytes()
-                arrays["keys"] = np.array(keys.split(b"\n") if keys else [], np.bytes_)
-                lists.append(PostingLists.from_arrays(arrays))
-            return SegmentPostings(*lists, np.asarray(file["read"], bool))
+            return SegmentPostings(_lists(file, "concepts"), _lists(file, "words"), np.asarray(file["read"], bool))
     except (KeyError, IndexError, OSError, zipfile.BadZipFile) as error:
         raise ValueError("these are no posting lists") from error
+
+
+def _lists(file: Mapping[str, NDArray[Any]], name: str) -> PostingLists:
+    arrays = {part: file[f"{name}.{part}"] for part in ("starts", "ordinals", "codes", "cases")}
+    keys = file[f"{name}.keys"].tobytes()
+    arrays["keys"] = np.array(keys.split(b"\n") if keys else [], np.bytes_)
+    return PostingLists.from_arrays(arrays)

@@ -109,15 +109,16 @@ class CaseTable:
         return self._all(f"SELECT case_id, {read} FROM cases ORDER BY ordinal")
 
     def kinds(self) -> Iterator[CaseKind]:
-        """What each case is chosen by, by ordinal; a file from before there were columns for it is read record by record."""
+        """What each case is chosen by, by ordinal; an older file is read by its records."""
         views: dict[int, set[ViewGroup]] = {}
         for ordinal, group in self._all("SELECT DISTINCT ordinal, view_group FROM images"):
             views.setdefault(ordinal, set()).add(group)
-        columns = ("sex", "age_band", "source", "licence")
+        columns = ["sex", "age_band", "source", "licence"]
         if not self._has("licence"):
-            columns = tuple(f"json_extract(record, '$.{column}')" for column in columns)
-        for ordinal, *values in self._all(f"SELECT ordinal, {', '.join(columns)} FROM cases ORDER BY ordinal"):
-            yield CaseKind(*values, frozenset(views.get(ordinal, ())))
+            columns = [f"json_extract(record, '$.{column}')" for column in columns]
+        found = self._all(f"SELECT ordinal, {', '.join(columns)} FROM cases ORDER BY ordinal")
+        for ordinal, sex, age_band, source, licence in found:
+            yield CaseKind(sex, age_band, source, licence, frozenset(views.get(ordinal, ())))
 
     def find(self, case_ids: Collection[CaseId]) -> dict[CaseId, int]:
         """Ordinals of those that are here."""

@@ -184,6 +184,7 @@ class FaissSegment:
         if POSTINGS in built.checksums:
             self._postings = (directory / POSTINGS).open("rb")
             weakref.finalize(self, self._postings.close)
+        self._checksum = built.checksums.get(POSTINGS)
         self._name = f"{directory.name}/{POSTINGS}"
 
     @property
@@ -240,6 +241,8 @@ class FaissSegment:
             self._postings.seek(0)
             body = self._postings.read()
         try:
+            if hashlib.sha256(body).hexdigest() != self._checksum:  # whatever has happened since it was opened
+                raise corrupt(self._name)
             return from_bytes(body)
         except ValueError as error:
             raise corrupt(self._name) from error

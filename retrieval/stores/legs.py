@@ -88,16 +88,25 @@ class Legs:
         return self._concepts.base_rates()
 
     def lacking(self, where: Where) -> list[Mask]:
-        """Of each segment's cases whether they lack what the query wants stated or denied."""
-        stated = np.ones(self.cases, bool)
+        """Of each segment's cases whether their reports are none of those that the query keeps to."""
+        kept = np.ones(self.cases, bool)
         for finding in where.findings:
-            stated &= self._says(self._narrower(finding), "present")
+            kept &= self._states(finding)
         for finding in where.denied:
-            stated &= self._says(self._broader(finding), "absent")
-            stated &= ~self._says(self._narrower(finding), "present")
+            kept &= self._denies(finding)
+        for finding in where.not_stated:
+            kept &= ~self._states(finding)
+        for finding in where.not_denied:
+            kept &= ~self._denies(finding)
         lacking = np.ones(sum(self._sizes), bool)
-        lacking[self._places[stated]] = False
+        lacking[self._places[kept]] = False
         return np.split(lacking, np.cumsum(self._sizes)[:-1]) if self._sizes else []
+
+    def _states(self, finding: ConceptId) -> Mask:
+        return self._says(self._narrower(finding), "present")
+
+    def _denies(self, finding: ConceptId) -> Mask:
+        return self._says(self._broader(finding), "absent") & ~self._states(finding)
 
     def _says(self, concepts: Iterable[ConceptId], certainty: Certainty) -> Mask:
         said = np.zeros(self.cases, bool)

@@ -7,19 +7,26 @@ only tests use it. What it cannot do: outlive its process, and have a second rea
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
 
+from retrieval.comparison import ConceptComparison, ConceptSet, Form
 from retrieval.encoders.encoder import Vectors
 from retrieval.errors import StoreUnavailable, UnknownCase, UnknownSnapshot
-from retrieval.mentions import ExtractorIdentity
+from retrieval.mentions import ConceptId, ExtractorIdentity
+from retrieval.ontology.ontology import load
+from retrieval.ranking.concept_sets import Expansion
+from retrieval.ranking.concept_similarity import ConceptSimilarity, Weights, frequencies
+from retrieval.ranking.text import K1, B, idf, rows, words_of
 from retrieval.records import Case, CaseId, EncoderIdentity, SnapshotId, view_group
 from retrieval.stores.acceptance import accept, queries
+from retrieval.stores.case_postings import concept_set, known
 from retrieval.stores.store import RETAINED_SNAPSHOTS, Entry, Snapshot
-from retrieval.where import EVERYWHERE, Hit, Where
+from retrieval.where import EVERYWHERE, Hit, Match, Where
 
 
 class MemoryStore:
@@ -77,15 +84,9 @@ class MemoryStore:
         rows = queries(vectors, self._dimension)
         if self._current is None:
             raise StoreUnavailable("nothing has been published yet", fix="publish first")
-        visible = self._visible().values()
-        owners = {
-            e.case.patient_key for e in visible if any(image.digest in where.not_images for image in e.case.images)
-        }
         candidates = [
             (entry.case.case_id, number, entry.vectors[number])
-            for entry in visible
-            if entry.case.patient_key not in where.not_patients | owners
-            and entry.case.study_instance_uid not in where.not_studies
+            for entry in self._kept(where)
             for number, image in enumerate(entry.case.images)
             if where.group in (None, view_group(image.view))
         ]
@@ -104,6 +105,61 @@ class MemoryStore:
             )[: max(limit, 0)]
             for line in similarities
         ]
+
+    def similar_concepts(
+        self,
+        query: ConceptSet,
+        limit: int,
+        where: Where = EVERYWHERE,
+        *,
+        form: Form = "symmetric",
+        within: frozenset[ConceptId] | None = None,
+    ) -> list[Match]:
+        slow, query = self._similarity(), known(query)
+        found = [
+            Match(case_id=entry.case.case_id, similarity=similarity)
+            for entry in self._kept(where)
+            if (said := concept_set(entry.case)) and (similarity := slow.similarity(query, said, form, within)) > 0
+        ]
+        return sorted(found, key=_most_similar)[: max(limit, 0)]
+
+    def matching_text(self, words: str, limit: int, where: Where = EVERYWHERE) -> list[Match]:
+        counts = {entry.case.case_id: _words(entry.case) for entry in self._read()}
+        lengths = {case_id: sum(words.values()) for case_id, words in counts.items()}
+        mean = sum(lengths.values()) / len(lengths) if any(lengths.values()) else 1.0
+        found = []
+        for case_id in {entry.case.case_id for entry in self._kept(where)} & counts.keys():
+            similarity, held_back = 0.0, K1 * (1 - B + B * (lengths[case_id] / mean))
+            for word in sorted(words_of(words)):
+                if often := float(counts[case_id][word]):
+                    having = sum(word in other for other in counts.values())
+                    similarity += idf(len(counts), having) * (often * (K1 + 1) / (often + held_back))
+            if similarity > 0:
+                found.append(Match(case_id=case_id, similarity=similarity))
+        return sorted(found, key=_most_similar)[: max(limit, 0)]
+
+    def compare(
+        self,
+        query: ConceptSet,
+        case_ids: Sequence[CaseId],
+        *,
+        form: Form = "symmetric",
+        within: frozenset[ConceptId] | None = None,
+    ) -> list[ConceptComparison | None]:
+        slow, query = self._similarity(), known(query)
+        sets = [concept_set(case) for case in self.cases(case_ids)]
+        return [None if said is None else slow.compare(query, said, form, within) for said in sets]
+
+    def base_rates(self) -> Mapping[ConceptId, float]:
+        expand, read = Expansion(load()).expand, self._read()
+        sums: dict[ConceptId, float] = {}
+        for entry in read:
+            for concept, said in expand(concept_set(entry.case) or ConceptSet()).present.items():
+                sums[concept] = sums.get(concept, 0.0) + said.degree
+        return {concept: total / len(read) for concept, total in sums.items()}
+
+    def searchable(self) -> int:
+        return len(self._read())
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         return [entry.case for entry in self.entries(case_ids)]
@@ -145,11 +201,66 @@ class MemoryStore:
     def close(self) -> None:
         """Nothing to release."""
 
+    def _read(self) -> list[Entry]:
+        if self._current is None:
+            raise StoreUnavailable("nothing has been published yet", fix="publish first")
+        return [entry for entry in self._visible().values() if entry.case.concepts is not None]
+
+    def _similarity(self) -> ConceptSimilarity:
+        expand = Expansion(load()).expand
+        counted = frequencies(expand(concept_set(entry.case) or ConceptSet()) for entry in self._read())
+        return ConceptSimilarity(load(), Weights(load(), counted))
+
+    def _kept(self, where: Where) -> list[Entry]:
+        """The visible cases that a search does not leave out."""
+        visible = self._visible().values()
+        owners = {
+            e.case.patient_key for e in visible if any(image.digest in where.not_images for image in e.case.images)
+        }
+        return [
+            entry
+            for entry in visible
+            if entry.case.patient_key not in where.not_patients | owners
+            and entry.case.study_instance_uid not in where.not_studies
+            and (where.sex is None or entry.case.sex == where.sex)
+            and (not where.age_bands or entry.case.age_band in where.age_bands)
+            and (not where.sources or entry.case.source in where.sources)
+            and (not where.licences or entry.case.licence in where.licences)
+            and where.views <= {view_group(image.view) for image in entry.case.images}
+            and all(_states(entry.case, finding) for finding in where.findings)
+            and all(_denies(entry.case, finding) for finding in where.denied)
+            and not any(_states(entry.case, finding) for finding in where.not_stated)
+            and not any(_denies(entry.case, finding) for finding in where.not_denied)
+            and (entry.case.concepts is not None or not where.by_report)
+        ]
+
     def _visible(self) -> dict[CaseId, Entry]:
         return {} if self._current is None else self._published[self._current][1]
 
     def _token(self, case_id: CaseId) -> str:
         return hmac.new(self._salt, case_id.encode(), hashlib.sha256).hexdigest()
+
+
+def _states(case: Case, finding: ConceptId) -> bool:
+    said = concept_set(case) or ConceptSet()
+    ontology = load()
+    return any(d == 1 and finding in ontology and ontology.is_a(c, finding) for c, d in said.present.items())
+
+
+def _denies(case: Case, finding: ConceptId) -> bool:
+    said = concept_set(case) or ConceptSet()
+    ontology = load()
+    denied = any(finding in ontology and ontology.is_a(finding, c) for c in said.absent)
+    return denied and not _states(case, finding)
+
+
+def _words(case: Case) -> Counter[str]:
+    (words,) = rows([case.concepts.standalone if case.concepts else ()])
+    return Counter(words)
+
+
+def _most_similar(match: Match) -> tuple[float, CaseId]:
+    return -match.similarity, match.case_id
 
 
 def _describe(

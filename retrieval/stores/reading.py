@@ -67,7 +67,7 @@ class OpenSnapshot:
         if where.by_kind:
             masks = (segment.facets().left_out(where) for segment, _ in self.parts)
             excluded = [np.union1d(one, np.flatnonzero(mask)) for one, mask in zip(excluded, masks, strict=True)]
-        if where.findings or where.denied:
+        if where.by_report:
             lacking = self.legs.lacking(where)
             excluded = [np.union1d(one, np.flatnonzero(mask)) for one, mask in zip(excluded, lacking, strict=True)]
         return excluded

@@ -1,0 +1,1 @@
+"""Study and evidence to the text that a language model is shown."""
