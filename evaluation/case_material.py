@@ -5,7 +5,7 @@ encoder's whitening is fitted on those four folds only, as in `on_iu.py`. What a
 whoever asks with a study must leave its own alone, and the tests of each measurement say so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ def read_cases(data: Path, workers: int, extractor: Extractor) -> Cases:
 
 
 def shown(
-    cases: Cases, query: int, neighbours: int, base_rates: dict[ConceptId, float], ontology: Ontology
+    cases: Cases, query: int, neighbours: int, base_rates: Mapping[ConceptId, float], ontology: Ontology
 ) -> ConceptSet:
     """What the cases nearest by image show of a study, as the product asks its concept leg; nothing of its report."""
     nearest = cases.nearest(query, neighbours)

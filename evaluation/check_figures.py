@@ -127,7 +127,7 @@ def rate(hits: int, of: int) -> Rate:
 
 
 def measure_checks(data: Path) -> ChecksReport:
-    """Run the whole measurement, about two minutes; raises MissingData and InvalidManifest as `read_reports` does."""
+    """Run the whole measurement, a few minutes; raises MissingData and InvalidManifest as `read_reports` does."""
     extractor = Extractor(load())
     known = known_reports(data, extractor)
     tuning = [k for k in known if k.coded.fold == TUNING_FOLD]
@@ -172,7 +172,8 @@ def _mutation(name: str, reports: Sequence[Known], alarms: Sequence[Sequence[Rem
         caught += not new.isdisjoint(right)
         by_any += bool(new)
         if new.isdisjoint(right):
-            missed.setdefault((mutant.what, tuple(sorted(new))), []).append(known.coded.report_id)
+            what = bench.ontology[mutant.what].slug if mutant.what in bench.ontology else mutant.what
+            missed.setdefault((what, tuple(sorted(new))), []).append(known.coded.report_id)
     causes = sorted(missed.items(), key=lambda item: (-len(item[1]), item[0]))
     return MutationFigures(
         right=right,

@@ -1,16 +1,17 @@
-"""The legs of case search against each other on real studies: do similar cases carry the findings of the query study?
+"""The legs of case search compared on real studies, by whether the cases found carry the query study's findings.
 
 Every IU study with images asks the cases of the other four folds, as the product would: by image; by concepts, where
 the concepts asked for are what the nearest cases by image show; by both, fused; and by concepts among the nearest by
 image only. A query's own report is never asked with, but in the rows called oracle, which are no results: they say what
 a perfect reading of the image would find.
 
-The product's settings (how many neighbours vote, which form) and what is chosen here for rivals were chosen on fold 0
-by `chosen_on_fold_0`'s measure; folds 1 to 4 are quoted, and all five stand beside them because the image leg was
-measured so before. Differences between legs are paired by query.
+How many neighbours vote and which form compares them were chosen on fold 0 (`by_voters` shows it); what is ranked anew
+and the published form's settings are chosen there by each run. Folds 1 to 4 are quoted; all five stand beside them
+because the image leg was measured so before. Differences between legs are paired by query. The coded findings are those
+of `evaluation.iu.heads`, `normal` and the marks of unreadable or uncoded studies among them, as in `on_iu.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from evaluation.retrieval_metrics import MINIMUM, lift_at, lift_interval
 from evaluation.statistics import RESAMPLES, Flags, Interval, bootstrap_mean, draws, interval, paired_difference
 from retrieval.comparison import ConceptSet, Form
 from retrieval.errors import NotScorable
+from retrieval.mentions import ConceptId
 from retrieval.ontology.ontology import Ontology
 from retrieval.ranking.fusion import fuse
 from retrieval.ranking.lists import best
@@ -111,7 +113,7 @@ class _Folded(NamedTuple):
 
     cases: Places
     postings: ConceptPostings
-    base_rates: dict[str, float]
+    base_rates: Mapping[ConceptId, float]
     published: PublishedLeg
 
 
@@ -126,7 +128,9 @@ def measure_legs(cases: Cases, ontology: Ontology) -> LegsReport:
     image = np.stack([cases.nearest(i, max(FUSED, *AMONG)) for i in range(n)])
 
     # 1. What the neighbours show, by how many are asked; the product asks NEIGHBOURS.
-    votes = {m: [shown(cases, i, m, indexes[f].base_rates, ontology) for i, f in enumerate(cases.folds)] for m in VOTERS}
+    votes = {
+        m: [shown(cases, i, m, indexes[f].base_rates, ontology) for i, f in enumerate(cases.folds)] for m in VOTERS
+    }
     by_voters: dict[Form, dict[int, tuple[float, float]]] = {form: {} for form in FORMS}
     concept = image[:, :K]
     for form in FORMS:
@@ -137,31 +141,28 @@ def measure_legs(cases: Cases, ontology: Ontology) -> LegsReport:
             if (m, form) == (NEIGHBOURS, FORM):
                 concept = found
 
-    # 2. The legs, and what is chosen for them on fold 0.
+    # 2. What is chosen on fold 0, and the legs.
     asked = votes[NEIGHBOURS]
 
-    def reranked(queries: Places, among: int) -> Places:
-        return np.stack([_among(indexes[cases.folds[i]], asked[i], image[i], among) for i in queries])
+    def on_fold_0(leg: Callable[[int], Places]) -> float:
+        return mean_lift(np.stack([leg(i) for i in tuning.tolist()]), has, has[tuning], common)
 
-    def published(queries: Places, voters: int, share: float) -> Places:
-        return np.stack([_published(indexes[cases.folds[i]], cases, i, image[i], voters, share) for i in queries])
-
-    def on_fold_0(found: Places) -> float:
-        return mean_lift(found, has, has[tuning], common)
-
-    among = max(AMONG, key=lambda a: on_fold_0(reranked(tuning, a)))
-    settings = [(m, s) for m in (1, *VOTERS) for s in SHARES]
-    voters, share = max(settings, key=lambda ms: on_fold_0(published(tuning, *ms)))
-    everyone = np.arange(n)
-    dealt = [asked[i] for i in _dealt(cases.folds)]
+    index = [indexes[f] for f in cases.folds]
+    among = max(AMONG, key=lambda a: on_fold_0(lambda i: _reranked(index[i], asked[i], image[i], a)))
+    voters, share = max(
+        [(m, s) for m in (1, *VOTERS) for s in SHARES],
+        key=lambda ms: on_fold_0(lambda i: _published(index[i], cases, i, image[i], *ms)),
+    )
+    everyone = range(n)
+    dealt = [asked[i] for i in dealt_to_others(cases.folds)]
     found_by = {
         "image": image[:, :K],
         "concept": concept,
-        "fused": np.stack([_fused(indexes[cases.folds[i]], cases, asked[i], image[i]) for i in everyone]),
-        "reranked": reranked(everyone, among),
-        "published": published(everyone, voters, share),
+        "fused": np.stack([_fused(index[i], cases, asked[i], image[i]) for i in everyone]),
+        "reranked": np.stack([_reranked(index[i], asked[i], image[i], among) for i in everyone]),
+        "published": np.stack([_published(index[i], cases, i, image[i], voters, share) for i in everyone]),
         "oracle": _by_concepts(indexes, cases.folds, cases.said, image, "symmetric"),
-        "oracle published": np.stack([_oracle(indexes[cases.folds[i]], cases, i, image[i], ontology) for i in everyone]),
+        "oracle published": np.stack([_oracle(index[i], cases, i, image[i], ontology) for i in everyone]),
         "control": _by_concepts(indexes, cases.folds, dealt, image, FORM),
     }
 
@@ -184,7 +185,7 @@ def measure_legs(cases: Cases, ontology: Ontology) -> LegsReport:
         published_share=share,
         legs={name: _figures(name, found_by, has, names, quoted, rare) for name in found_by},
         ours_over_published=between("concept", "published", quoted),
-        ours_over_published_all=between("concept", "published", everyone),
+        ours_over_published_all=between("concept", "published", np.arange(n)),
         oracle_over_published=between("oracle", "oracle published", quoted),
         per_head={h: (v, lifts["concept"].per_head[h][0], count) for h, (v, count) in lifts["image"].per_head.items()},
         by_voters=by_voters,
@@ -195,7 +196,7 @@ def measure_legs(cases: Cases, ontology: Ontology) -> LegsReport:
 def lift_difference(
     one: Places, other: Places, has: Flags, queries: Flags, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """lift@K of one leg minus that of another, paired: the same queries are drawn for both; above 0 the first is better.
+    """lift@K of one leg minus another's, the same queries drawn for both; above 0 the first is better.
 
     One row of found cases a query, as `lift_at` takes them. The findings are those of the whole set in every draw.
     Raises NotScorable when none is common enough.
@@ -208,9 +209,10 @@ def lift_difference(
     asked = queries[:, common].astype(np.float64)
 
     def of(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = (weights @ (gained * asked)) / (weights @ asked)
-        found = found - (weights @ (gained * (1 - asked))) / (weights @ (1 - asked))
-        return found.mean(axis=1)
+        with_it = (weights @ (gained * asked)) / (weights @ asked)
+        without = (weights @ (gained * (1 - asked))) / (weights @ (1 - asked))
+        means: NDArray[np.float64] = (with_it - without).mean(axis=1)
+        return means
 
     value = float(of(np.ones((1, len(queries))))[0])
     return interval(value, [of(w) for w in draws(len(queries), resamples, seed)], len(queries), seed)
@@ -300,7 +302,7 @@ def _by_concepts(
     return np.stack([_filled(f, image[i]) for i, f in enumerate(found)])
 
 
-def _among(index: _Folded, query: ConceptSet, image: Places, among: int) -> Places:
+def _reranked(index: _Folded, query: ConceptSet, image: Places, among: int) -> Places:
     return _filled(_concept_leg(index, query, K, FORM, np.isin(index.cases, image[:among])), image)
 
 
@@ -321,7 +323,7 @@ def _oracle(index: _Folded, cases: Cases, query: int, image: Places, ontology: O
     return _filled(index.cases[index.published.top(asked, K)].tolist(), image)
 
 
-def _dealt(folds: Places) -> Places:
+def dealt_to_others(folds: Places) -> Places:
     """Each query given to another of its fold, to show that the figures see nothing where there is nothing."""
     dealt = np.arange(len(folds))
     for fold in range(FOLDS):

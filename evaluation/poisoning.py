@@ -10,6 +10,7 @@ so a poisoned case stands where its similarity puts it, and nothing needs to be 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -132,7 +133,13 @@ def _attack(
 def _findings(cases: Sequence[RetrievedCase], statements: PreparedStatements) -> frozenset[Claim]:
     """The present findings of a draft."""
     sentences = draft_findings(cases, statements).sentences
-    return frozenset(c for s in sentences for c in read_sentence(s.text).claims if c.polarity == "present")
+    return frozenset(c for s in sentences for c in _stated(s.text))
+
+
+@cache
+def _stated(sentence: str) -> frozenset[Claim]:
+    """The findings of one sentence; drafts are made of the same few again and again."""
+    return frozenset(c for c in read_sentence(sentence).claims if c.polarity == "present")
 
 
 def _beside(vector: Vectors, rng: np.random.Generator) -> Vectors:

@@ -49,13 +49,13 @@ class PublishedLeg:
         absent = self._tversky(query.absent, self._absent[candidates], 0.0)
         return candidates[np.lexsort((candidates, -absent, -present))[:limit]]
 
-    def _voted(
-        self, rows: Numbers, nearest: NDArray[np.intp], votes: Numbers, least: float
-    ) -> frozenset[ConceptId]:
+    def _voted(self, rows: Numbers, nearest: NDArray[np.intp], votes: Numbers, least: float) -> frozenset[ConceptId]:
         share = votes @ rows[nearest] / (votes.sum() or 1)
         base = rows.mean(axis=0)
         # Multiplied out, because what every case has has no chance to be beaten.
-        return frozenset(self._concepts[i] for i in np.flatnonzero((share - base > 0) & (share - base >= least * (1 - base))))
+        return frozenset(
+            self._concepts[i] for i in np.flatnonzero((share - base > 0) & (share - base >= least * (1 - base)))
+        )
 
     def _tversky(self, query: frozenset[ConceptId], cases: Numbers, contradiction: float) -> Numbers:
         shared: Numbers = cases @ (self._weights * self._row(query))

@@ -4,10 +4,11 @@ A case is graded 2 when it is coded with the finding as asked (side, place, degr
 0. Grades follow from MeSH codes given by hand and from nothing that retrieval reads. What was asked and how it is
 graded was written down before anything was measured.
 
-Two rows. *Reports visible*: the product's own way with `--text`, concepts and BM25 fused. *Reports hidden*: no encoder
-here compares words with an image, so the unseen image stands for what its similar cases show: each case is known only
-by the concepts of its neighbours in the other folds (`case_material.shown`), its own report is never read. Beside them
-stands what a random order would reach.
+*Reports visible*: the product's own way with `--text`, concepts and BM25 fused. *Affirmed*: the same, where the words
+that a report denies are left out of the text leg as they are left out of the question; BM25 otherwise answers
+"pneumothorax" with everybody who has none. *Reports hidden*: no encoder here compares words with an image, so an unseen
+image stands for what its similar cases show: each case is known only by the concepts of its neighbours in the other
+folds (`case_material.shown`), its own report is never read. Beside them stands what a random order would reach.
 
 Thirteen of the questions ask as ELIXR's nineteen did (Xu et al., arXiv 2308.01317, who report a mean nDCG of .76 on
 other images and grades): a finding alone, with a side, with a degree, with a place, a device. They are written in our
@@ -34,7 +35,7 @@ from retrieval.extraction.extractor import Extractor
 from retrieval.ontology.ontology import Ontology
 from retrieval.ranking.fusion import fuse
 from retrieval.ranking.postings import ConceptPostings
-from retrieval.ranking.text import TextPostings
+from retrieval.ranking.text import TextPostings, words_of
 from retrieval.records import CaseId, Record
 from retrieval.retriever import FUSED, NEIGHBOURS
 
@@ -149,11 +150,11 @@ class TextQueriesReport(Record):
     cases: int
     """Coded studies of folds 1 to 4: the same are searched in every row."""
     rows: dict[str, RowFigures]
-    """visible (concept and text fused), visible concept, visible text, hidden."""
+    """visible (concept and text fused), affirmed, concept, text, affirmed text, hidden."""
     chance_ndcg: Interval
     """Mean nDCG@5 that a random order would have on average."""
-    visible_over_text: Interval
-    """Fused minus BM25 alone, paired by question."""
+    affirmed_over_visible: Interval
+    """What leaving denied words out of the text leg brings the fusion, paired by question."""
     hidden_over_chance: Interval
     """Hidden minus a random order, paired by question."""
     queries: tuple[AnsweredQuery, ...]
@@ -170,8 +171,8 @@ def measure_text_queries(cases: Cases, data: Path, extractor: Extractor) -> Text
         np.flatnonzero(have & where) for where in (cases.folds != TUNING_FOLD, cases.folds == TUNING_FOLD)
     )
     asked = [text_asked(q.words, extractor) for q in QUERIES]
-    answered = answers(asked, cases, quoted, unseen, extractor.ontology)
-    on_fold_0 = answers(asked, cases, before, unseen, extractor.ontology)
+    answered = answers(asked, cases, quoted, unseen, extractor)
+    on_fold_0 = answers(asked, cases, before, unseen, extractor)
     ndcgs = {name: _ndcgs(found, grades, quoted) for name, found in answered.items()}
     chance = np.array([chance_ndcg(g[quoted]) for g in grades])
     return TextQueriesReport(
@@ -181,7 +182,7 @@ def measure_text_queries(cases: Cases, data: Path, extractor: Extractor) -> Text
             for name, found in answered.items()
         },
         chance_ndcg=bootstrap_mean(chance),
-        visible_over_text=paired_difference(ndcgs["visible"], ndcgs["visible text"]),
+        affirmed_over_visible=paired_difference(ndcgs["affirmed"], ndcgs["visible"]),
         hidden_over_chance=paired_difference(ndcgs["hidden"], chance),
         queries=tuple(
             AnsweredQuery(
@@ -232,26 +233,40 @@ def hidden_sets(cases: Cases, ontology: Ontology) -> list[ConceptSet]:
 
 
 def answers(
-    asked: Sequence[AskedText], cases: Cases, among: Places, unseen: Sequence[ConceptSet], ontology: Ontology
+    asked: Sequence[AskedText], cases: Cases, among: Places, unseen: Sequence[ConceptSet], extractor: Extractor
 ) -> dict[str, list[Places]]:
     """The first five of `among` for each question, by row; fewer where a row finds fewer."""
-    concepts = ConceptPostings.build(_named(cases, among, cases.said), ontology)
-    words = TextPostings.build((cases.studies[i].case_id, cases.read[i].standalone) for i in among)
-    hidden = ConceptPostings.build(_named(cases, among, unseen), ontology)
+    said = ConceptPostings.build(_named(cases, among, cases.said), extractor.ontology)
+    shown_only = ConceptPostings.build(_named(cases, among, unseen), extractor.ontology)
+    every = TextPostings.build((cases.studies[i].case_id, cases.read[i].standalone) for i in among)
+    stated = TextPostings.build(
+        (cases.studies[i].case_id, affirmed(cases.read[i].standalone, extractor)) for i in among
+    )
     places = {cases.studies[i].case_id: i for i in among}
-    found: dict[str, list[Places]] = {"visible": [], "visible concept": [], "visible text": [], "hidden": []}
+    found: dict[str, list[Places]] = {}
     for one in asked:
-        by_concept = [case_id for case_id, _ in concepts.top(one.concepts, FUSED, FORM)]
-        by_words = [case_id for case_id, _ in words.top(one.words, FUSED)]
+        by_concept = _ids(said.top(one.concepts, FUSED, FORM))
+        by_words, by_stated = _ids(every.top(one.words, FUSED)), _ids(stated.top(one.words, FUSED))
         rankings = {
             "visible": [f.case_id for f in fuse([by_concept, by_words], K)],
-            "visible concept": by_concept,
-            "visible text": by_words,
-            "hidden": [case_id for case_id, _ in hidden.top(one.concepts, K, FORM)],
+            "affirmed": [f.case_id for f in fuse([by_concept, by_stated], K)],
+            "concept": by_concept,
+            "text": by_words,
+            "affirmed text": by_stated,
+            "hidden": _ids(shown_only.top(one.concepts, K, FORM)),
         }
         for name, ranking in rankings.items():
-            found[name].append(np.array([places[case_id] for case_id in ranking[:K]], np.intp))
+            found.setdefault(name, []).append(np.array([places[case_id] for case_id in ranking[:K]], np.intp))
     return found
+
+
+def affirmed(sentences: Sequence[str], extractor: Extractor) -> list[str]:
+    """Sentences without the words of what they deny, by the rule that questions are read by."""
+    return [text_asked(sentence, extractor).words for sentence in sentences if words_of(sentence)]
+
+
+def _ids(ranking: Sequence[tuple[CaseId, float]]) -> list[CaseId]:
+    return [case_id for case_id, _ in ranking]
 
 
 def _named(cases: Cases, among: Places, sets: Sequence[ConceptSet]) -> Iterator[tuple[CaseId, ConceptSet]]:

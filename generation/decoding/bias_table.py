@@ -130,7 +130,7 @@ def read_tokenizer(path: Path) -> tuple[Family, Tokenizer]:
         _need("transformers")
         from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 - only where one is asked for
 
-        loaded = HuggingFaceTokenizer(PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json")))  # type: ignore[no-untyped-call]
+        loaded = HuggingFaceTokenizer(PreTrainedTokenizerFast(tokenizer_file=str(path / "tokenizer.json")))
         marked = any("\u2581" in piece for piece in loaded.pieces(loaded.encode("is is")))
         return ("SentencePiece" if marked else "byte-level BPE"), loaded
     if path.name.startswith("tekken") and path.suffix == ".json":
