@@ -201,6 +201,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "about visibility": [
         ("No prior study is available; effusion is seen.", "+pleural_effusion"),
         ("No previous radiograph, effusion.", "+pleural_effusion"),
+        ("There is possible consolidation.", "?consolidation"),
         ("The effusion is not well seen.", "+limited_study"),
         ("No change in the effusion.", "+pleural_effusion"),
         ("Not only effusion, also pneumothorax.", "+pleural_effusion +pneumothorax"),

@@ -193,8 +193,7 @@ def traces(entry: Entry) -> list[bytes]:
     drawn, row = entry.case, entry.vectors[0]
     texts = [drawn.case_id, drawn.patient_key, drawn.study_instance_uid, drawn.content, drawn.report.text]
     texts += (image.digest for image in drawn.images)
-    if drawn.concepts:
-        texts += [*drawn.concepts.standalone, own_word(int(drawn.case_id[-5:]))]
+    texts += [*drawn.concepts.standalone, own_word(int(drawn.case_id[-5:]))] if drawn.concepts else []
     vectors = [row.tobytes(), row[:3].tobytes(), b"".join(struct.pack(">d", value) for value in row[:1].tolist())]
     return [text.encode() for text in texts] + vectors
 

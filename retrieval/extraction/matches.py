@@ -88,6 +88,9 @@ def cues_among(words: Sequence[str], signs: Sequence[Phrase], matches: Sequence[
     for p in signs:
         if p.first <= busy:
             continue
+        # "There is possible pneumonia": nothing stands before the verb that it could speak of.
+        if p.target.endswith("_before") and p.first and words[p.first - 1] == "there":
+            continue
         if p.last > p.first:
             busy = p.last
         if (p.target == "normal" and p.first in opening) or not all(t in taken for t in tokens_of(p)):
