@@ -201,6 +201,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "about visibility": [
         ("No prior study is available; effusion is seen.", "+pleural_effusion"),
         ("No previous radiograph, effusion.", "+pleural_effusion"),
+        ("The lungs are well expanded and clear.", "+clear_lungs +normal_lung_volumes"),
         ("There is possible consolidation.", "?consolidation"),
         ("The effusion is not well seen.", "+limited_study"),
         ("No change in the effusion.", "+pleural_effusion"),

@@ -114,7 +114,8 @@ class Extractor:
         taken = {i for m in matches for i in m.tokens}
         cues = cues_among(words, signs, matches)
         if any(c.cue == "normal" for c in cues):
-            matches += normal_statements(words, places_among(lesser, taken), cues, ends, matches, self._normals)
+            places = places_among([*lesser, *self._within(words, matches)])
+            matches += normal_statements(words, places, cues, ends, matches, self._normals)
         if not matches:
             return []
         matches.sort(key=lambda m: (m.tokens, m.concept.id))
@@ -129,6 +130,16 @@ class Extractor:
             for m, verdict, own in zip(matches, verdicts, owned, strict=True)
             if verdict != "elsewhere"
         ]
+
+    def _within(self, words: Sequence[str], matches: Sequence[Match]) -> list[tuple[Phrase, Concept]]:
+        """The structures that normal phrases name: their words belong to the phrase, and a predicate may share them."""
+        found = []
+        for i in (i for m in matches if m.concept.kind == "normal" for i in m.tokens):
+            for p in self._phrases.find(words[i : i + 1]):
+                concept = self._concepts.get(ConceptId(p.target))
+                if concept is not None and concept.kind == "anatomy":
+                    found.append((Phrase(p.target, i, i), concept))
+        return found
 
     def _mention(
         self, match: Match, verdict: Verdict, own: Sequence[AttributeAt], text: str, tokens: Tokens, sentence: int

@@ -4,7 +4,7 @@ Phrases and gap matches in, matches out. A normal statement has two parts that m
 predicate ("the heart, hila and mediastinum are normal"), so it is assembled here and is no pattern.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple, cast
 
@@ -124,8 +124,11 @@ def normal_statements(
     """Normal concepts from a structure and a predicate in one clause; one match for each concept.
 
     The structures to the left are the predicate's subjects, as far back as another predicate or finding; when there
-    are none it stands in front of them ("normal heart size").
+    are none it stands in front of them ("normal heart size"), or shares those of the normal phrase that it follows
+    ("the lungs are well expanded and clear").
     """
+    taken = {i for m in matches for i in m.tokens}
+    free = [(p, c) for p, c in places if not (p.first in taken and p.last in taken)]
     predicates = [c for c in cues if c.cue == "normal"]
     found: dict[ConceptId, Match] = {}
     used: set[int] = set()
@@ -137,10 +140,15 @@ def normal_statements(
         others = [c.first for c in predicates if c is not predicate]
         others += [m.tokens[-1] for m in matches if m.tokens[0] != predicate.first or m.concept.kind != "normal"]
         left = max([begin, *(o + 1 for o in others if o < predicate.first)])
-        subjects = [(p, c) for p, c in places if left <= p.first and p.last < predicate.first and p.first not in used]
+        subjects = [(p, c) for p, c in free if left <= p.first and p.last < predicate.first and p.first not in used]
+        if not subjects:
+            for m in matches:
+                between = words[m.tokens[-1] + 1 : predicate.first]
+                if m.concept.kind == "normal" and m.tokens[-1] < predicate.first and set(between) <= {"and", ","}:
+                    subjects = [(p, c) for p, c in places if m.tokens[0] <= p.first and p.last <= m.tokens[-1]]
         if not subjects:
             right = min([end, *(o for o in others if o > predicate.last)])
-            subjects = [(p, c) for p, c in places if predicate.last < p.first and p.last < right]
+            subjects = [(p, c) for p, c in free if predicate.last < p.first and p.last < right]
         midline = words[predicate.first] == "midline"
         for p, c in subjects:
             used.add(p.first)
@@ -154,9 +162,9 @@ def normal_statements(
     return [m for concept, m in found.items() if concept not in named]
 
 
-def places_among(lesser: Sequence[tuple[Phrase, Concept]], taken: Collection[int]) -> list[tuple[Phrase, Concept]]:
-    """The anatomy of a sentence that is not part of a match, nor of a longer name ("thorax" in "bony thorax")."""
-    places = [(p, c) for p, c in lesser if c.kind == "anatomy" and not (p.first in taken and p.last in taken)]
+def places_among(lesser: Sequence[tuple[Phrase, Concept]]) -> list[tuple[Phrase, Concept]]:
+    """The anatomy of a sentence that is not part of a longer name ("thorax" in "bony thorax")."""
+    places = [(p, c) for p, c in lesser if c.kind == "anatomy"]
     return [
         (p, c)
         for p, c in places
