@@ -4,7 +4,12 @@
     prelim-evaluate iu                            retrieval and drafting on real studies (PRELIM_DATA)
     prelim-evaluate main-job                      index, gate and draft real input (PRELIM_DATA)
     prelim-evaluate extraction                    concepts read from real reports (PRELIM_DATA)
+    prelim-evaluate legs                          similar cases by images, concepts and words (PRELIM_DATA)
+    prelim-evaluate checks                        faults put into real reports, and untouched ones (PRELIM_DATA)
     prelim-evaluate bench                         ratios against raw FAISS and a bare loop
+    prelim-evaluate concepts                      the concept leg on 250,000 cases
+    prelim-evaluate bias                          which tokens the phrase bias touches, by tokenizer (extra models)
+    prelim-evaluate decoding                      token rates of the generators in one run (extra models)
 
 Measurements print a table (or with --json everything) and are written with the commit to evaluation/measured/.
 """
@@ -16,20 +21,38 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from evaluation.adjudication import write_questions
-from evaluation.bench import BenchReport, bench
+from evaluation.bench import bench
+from evaluation.bench_concepts import bench_concepts
+from evaluation.case_search import measure_case_search
+from evaluation.check_figures import checks_tables, measure_checks
 from evaluation.drawings import write_studies
 from evaluation.extraction import measure_extraction
 from evaluation.extraction_tables import extraction_tables
 from evaluation.iu import data_folder
-from evaluation.main_job import MainJobReport, measure_main_job
-from evaluation.on_iu import IuReport, measure_iu
+from evaluation.job_tables import (
+    bench_table,
+    bias_table_shown,
+    concept_bench_table,
+    decoding_table,
+    iu_table,
+    main_job_tables,
+)
+from evaluation.leg_tables import leg_tables
+from evaluation.main_job import measure_main_job
+from evaluation.on_iu import measure_iu
+from generation.decoding.bias_table import bias_table
+from retrieval.errors import MissingDependency
 from retrieval.records import Record
 from retrieval.terminal import count, plain, run_command
+
+if TYPE_CHECKING:  # it imports torch, an extra
+    from evaluation.decoding_speed import DecodingSpeed
 
 MEASURED = Path(__file__).parent / "measured"
 
@@ -45,7 +68,12 @@ def _parser() -> argparse.ArgumentParser:
         ("iu", "retrieval and drafting on real studies"),
         ("main-job", "index, gate and draft real input"),
         ("extraction", "concepts read from real reports"),
+        ("legs", "similar cases by images, concepts and words"),
+        ("checks", "faults put into real reports, and untouched ones"),
         ("bench", "ratios against raw FAISS and a bare loop"),
+        ("concepts", "the concept leg on 250,000 cases"),
+        ("bias", "which tokens the phrase bias touches, by tokenizer"),
+        ("decoding", "token rates of the generators in one run"),
     ):
         measuring = commands.add_parser(name, help=explained)
         measuring.add_argument("--json", action="store_true", help="everything as JSON")
@@ -71,10 +99,10 @@ def _run(options: argparse.Namespace) -> int:
             console.print(plain(f"{options.studies} studies drawn: {manifest}"))
         case "iu":
             report = measure_iu(data_folder(), workers)
-            _finish(options, report, console, _iu_table(report))
+            _finish(options, report, console, iu_table(report))
         case "main-job":
             job = measure_main_job(data_folder(), workers)
-            _finish(options, job, console, *_main_job_tables(job))
+            _finish(options, job, console, *main_job_tables(job))
         case "extraction":
             measured = measure_extraction(data_folder())
             if options.disagreements:
@@ -82,10 +110,34 @@ def _run(options: argparse.Namespace) -> int:
                 blinded = write_questions(to, measured.disagreements, measured.texts, measured.names)
                 console.print(plain(f"for the adjudicator: {blinded}"))
             _finish(options, measured.report, console, *extraction_tables(measured.report))
+        case "legs":
+            found = measure_case_search(data_folder(), workers)
+            _finish(options, found, console, *leg_tables(found))
+        case "checks":
+            checked = measure_checks(data_folder())
+            _finish(options, checked, console, *checks_tables(checked))
         case "bench":
             ratios = bench()
-            _finish(options, ratios, console, _bench_table(ratios))
+            _finish(options, ratios, console, bench_table(ratios))
+        case "concepts":
+            leg = bench_concepts()
+            _finish(options, leg, console, concept_bench_table(leg))
+        case "bias":
+            biased = bias_table()
+            _finish(options, biased, console, bias_table_shown(biased))
+        case "decoding":
+            speed = _decoding_speed()
+            _finish(options, speed, console, decoding_table(speed))
     return 0
+
+
+def _decoding_speed() -> "DecodingSpeed":
+    try:
+        # Imported here so that every other measurement runs without torch.
+        from evaluation.decoding_speed import measure_decoding_speed  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"{error.name} is not installed", fix="make models") from error
+    return measure_decoding_speed()
 
 
 def _finish(options: argparse.Namespace, report: Record, console: Console, *tables: Table) -> None:
@@ -106,66 +158,6 @@ def _commit() -> str:
         ["git", "describe", "--always", "--dirty"], cwd=MEASURED, capture_output=True, text=True, check=False
     )
     return found.stdout.strip() or "unknown"
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
-    return table
-
-
-def _iu_table(report: IuReport) -> Table:
-    table = _table(
-        f"IU, {report.studies} studies, five folds; drafts on the {report.drafted_on} of folds 1-4, "
-        f"{len(report.heads)} heads",
-        "", "macro-F1 heads", "over nearest (95 %)", "precision", "recall", "BLEU-1", "BLEU-4", "ROUGE-L",
-    )  # fmt: skip
-    for name, row in report.rows.items():
-        over, text = row.heads.macro_f1_over_nearest, row.text
-        figures = (text.bleu1, text.bleu4, text.rouge_l)
-        table.add_row(
-            name,
-            f"{row.heads.macro_f1:.3f}",
-            f"{over.value:+.3f} [{over.low:+.3f}, {over.high:+.3f}]" if over else "",
-            *(f"{value:.3f}" for value in (row.heads.precision, row.heads.recall, *figures)),
-        )
-    table.caption = (
-        f"lift@5 {report.lift5.value:.4f} [{report.lift5_interval.low:.4f}, {report.lift5_interval.high:.4f}], "
-        f"random {report.lift5_random:.4f}, lift@20 {report.lift20:.4f}; "
-        f"heads read from the reference: macro-F1 {report.reader_macro_f1:.3f}; no draft: {report.empty_drafts}"
-    )
-    return table
-
-
-def _main_job_tables(job: MainJobReport) -> list[Table]:
-    built = _table("Index of all IU studies", "read", "indexed", "unchanged", "quarantined", "images", "seconds")
-    counts = (job.build.read, job.build.indexed, job.build.unchanged, job.build.quarantined, job.build.images)
-    built.add_row(*map(str, counts), f"{job.build.seconds:.0f}")
-    files = _table("Every DICOM file", "file", "status", "reason", "view in header", "sentences", "abnormal")
-    for d in job.dicom:
-        files.add_row(d.file, d.status, d.reason or "", d.view, str(d.sentences), str(d.abnormal))
-    refused = _table("Refused", "images", "refused", "of", "share", "reasons")
-    rows = {**job.chests, **job.off_scope}
-    for name, kind in rows.items():
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(kind.reasons.items()))
-        refused.add_row(name, str(kind.refused), str(kind.asked), f"{kind.refused / kind.asked:.1%}", reasons)
-    refused.caption = f"of the images that are no chest radiograph, {job.off_scope_share:.1%} were refused"
-    return [built, files, refused]
-
-
-def _bench_table(report: BenchReport) -> Table:
-    table = _table("Ratios, median of pairs", "", "ratio", "lowest", "highest", "pairs")
-    rows = {
-        f"search, 1 query, {report.search_rows} rows: time over raw FAISS": report.search_single,
-        f"search, 64 queries, {report.search_rows} rows: time over raw FAISS": report.search_batch,
-        f"indexing {report.index_files} images, 1 core: rate over a bare loop": report.index_one_core,
-        f"indexing {report.index_files} images, 2 cores: rate over a bare loop on 1": report.index_two_cores,
-    }
-    for name, ratio in rows.items():
-        if ratio:
-            table.add_row(name, *(f"{v:.2f}" for v in (ratio.median, ratio.low, ratio.high)), str(ratio.pairs))
-    return table
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from time import perf_counter
 from rich.table import Table
 
 from evaluation.check_contexts import Contexts, Known, known_reports
+from evaluation.figures_table import figures_table
 from evaluation.metamorphic import MUTATIONS, Bench
 from retrieval.checks.check import CATALOGUE, check
 from retrieval.checks.context import CheckContext
@@ -233,7 +234,7 @@ def _experts_unsoftened(reports: Sequence[Known], extractor: Extractor) -> Rate:
 
 def checks_tables(report: ChecksReport) -> list[Table]:
     """Faults caught, and untouched reports remarked on."""
-    faults = _table(
+    faults = figures_table(
         f"Faults put into {report.reports} IU reports of folds 1-4",
         "", "right codes", "caught (95 %)", "of", "by any code", "fold 0", "not caught",
     )  # fmt: skip
@@ -249,7 +250,7 @@ def checks_tables(report: ChecksReport) -> list[Table]:
             left,
             end_section=number == REQUIRED,
         )
-    untouched = _table("Untouched reports with a remark", "", "hard (95 %)", "soft", "asked", "hard, fold 0")
+    untouched = figures_table("Untouched reports with a remark", "", "hard (95 %)", "soft", "asked", "hard, fold 0")
     for code, alarm in report.alarms.items():
         untouched.add_row(
             code,
@@ -265,13 +266,6 @@ def checks_tables(report: ChecksReport) -> list[Table]:
         f"{_shown(report.experts_unsoftened)}; {report.checks_per_second:.0f} reports/s"
     )
     return [faults, untouched]
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _shown(of: Rate) -> str:

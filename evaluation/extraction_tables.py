@@ -4,6 +4,7 @@ from rich.table import Table
 
 from evaluation.extraction import ExtractionReport, SystemFigures
 from evaluation.extraction_figures import MARKED, HeadScores
+from evaluation.figures_table import figures_table
 from evaluation.statistics import Interval
 
 
@@ -14,7 +15,7 @@ def extraction_tables(report: ExtractionReport) -> list[Table]:
 
 
 def _systems(report: ExtractionReport, systems: dict[str, SystemFigures]) -> Table:
-    table = _table(
+    table = figures_table(
         f"{len(report.findings)} findings that both name, {report.ours.heads.reports} IU reports of folds 1-4",
         "", "micro-F1", "precision", "recall", "macro-F1", "fold 0", "gold14", "marks", "flips", "reports/s", "time",
     )  # fmt: skip
@@ -52,7 +53,7 @@ def _systems(report: ExtractionReport, systems: dict[str, SystemFigures]) -> Tab
 
 
 def _heads(report: ExtractionReport) -> Table:
-    table = _table("Findings, folds 1-4", "", "coded", "read", "both", "precision", "recall", "F1", "gold14")
+    table = figures_table("Findings, folds 1-4", "", "coded", "read", "both", "precision", "recall", "F1", "gold14")
     of14: HeadScores = report.ours.gold14
     for f in report.ours.heads.heads:
         table.add_row(
@@ -67,7 +68,7 @@ def _heads(report: ExtractionReport) -> Table:
 
 
 def _marks(ours: SystemFigures) -> Table:
-    table = _table("Marked words: marked (rows), read (columns)", "", *MARKED)
+    table = figures_table("Marked words: marked (rows), read (columns)", "", *MARKED)
     for gold in MARKED:
         table.add_row(gold, *(str(ours.marks.confusion[gold][read]) for read in MARKED))
     side = ours.marks.side_agreement
@@ -76,13 +77,6 @@ def _marks(ours: SystemFigures) -> Table:
         f"side {_with_interval(side) if side else 'not scorable'} of {ours.marks.sided}, "
         f"left for right: {len(ours.marks.side_opposite)}"
     )
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
     return table
 
 

@@ -42,8 +42,8 @@ FORM: Final[Form] = "asymmetric"
 """What the product compares a vote with: what only the case says weighs little, because nobody was asked about it."""
 AMONG: Final = (20, 50, 100, 200)
 """How many of the nearest by image may be ranked anew."""
-SHARES: Final = (0.0625, 0.125, 0.25, 0.5)
-"""What share of votes may be enough for the published form, which has no degrees."""
+SHARES: Final = (0.0, 0.03125, 0.0625, 0.125, 0.25, 0.5)
+"""What share of votes beyond chance may be enough for the published form, which has no degrees."""
 RAREST: Final = 2
 """A finding that only the query itself has cannot be found."""
 

@@ -7,6 +7,7 @@ real hand or knee: a gate that lets them pass is bad, one that stops them is not
 inverted chest is still a chest radiograph, so `turned` is kept apart.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -148,8 +149,8 @@ def _knee(rng: np.random.Generator) -> Plane:
 
 def _spine(rng: np.random.Generator) -> Plane:
     plane, bend = 0.45 * _disc(0.5, 0.5, 0.34, 0.9, 0.3), rng.uniform(-0.12, 0.12)
-    for y in np.arange(-0.05, 1.05, rng.uniform(0.12, 0.17)):
-        x = 0.5 + bend * np.sin(3.1 * y)
+    for y in np.arange(-0.05, 1.05, rng.uniform(0.12, 0.17)).tolist():
+        x = 0.5 + bend * math.sin(3.1 * y)
         plane = plane + 0.3 * _disc(x, y, 0.11, 0.055, 0.25) + 0.12 * _ring(x, y, 0.03, 0.02, 0.5)
         plane = plane + 0.1 * _disc(x - 0.15, y, 0.08, 0.015, 0.5) + 0.1 * _disc(x + 0.15, y, 0.08, 0.015, 0.5)
     return _exposed(rng, plane)
@@ -183,7 +184,7 @@ def _pelvis(rng: np.random.Generator) -> Plane:
 
 def _abdomen(rng: np.random.Generator) -> Plane:
     plane = 0.5 * _disc(0.5, 0.5, 0.46, 0.62, 0.3)
-    for y in np.arange(0.0, 0.8, 0.14):
+    for y in np.arange(0.0, 0.8, 0.14).tolist():
         plane = plane + 0.22 * _disc(0.5, y, 0.075, 0.05, 0.3)
     for _ in range(int(rng.integers(6, 16))):
         x, y, r = rng.uniform(0.2, 0.8), rng.uniform(0.2, 0.85), rng.uniform(0.03, 0.08)
@@ -232,7 +233,7 @@ def _mammogram(rng: np.random.Generator) -> Plane:
 
 def _teeth(rng: np.random.Generator) -> Plane:
     plane = 0.3 + 0.08 * _cloud(rng, 1.3)
-    for x in np.arange(-0.05, 1.1, rng.uniform(0.16, 0.24)):
+    for x in np.arange(-0.05, 1.1, rng.uniform(0.16, 0.24)).tolist():
         for side in (-1, 1):
             crown, root = 0.5 + side * 0.13, 0.5 + side * 0.34
             tooth = np.maximum(_disc(x, crown, 0.085, 0.11, 0.15), _bone(x, crown, x + 0.02, root, 0.04))

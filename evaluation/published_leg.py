@@ -37,14 +37,15 @@ class PublishedLeg:
     def top(self, query: PublishedSets, limit: int) -> NDArray[np.intp]:
         """The candidates by number, most similar first; fewer than `limit` when fewer can be reached."""
         if query.present:
-            candidates = np.logical_or.reduce([self._reachable(concept) for concept in query.present])
+            candidates = np.stack([self._reachable(concept) for concept in query.present]).any(axis=0)
         else:
             candidates = ~self._present.said.any(axis=1)
         contradiction = self._weight(query.present & query.absent)
         present = self._tversky(query.present, self._present, contradiction)
         absent = self._tversky(query.absent, self._absent, 0.0)
         order = np.lexsort((-absent, -present))
-        return order[candidates[order]][:limit]
+        found: NDArray[np.intp] = order[candidates[order]][:limit]
+        return found
 
     def _voted(self, rows: "_Rows", nearest: NDArray[np.intp], votes: Numbers, least: float) -> frozenset[ConceptId]:
         share = votes @ rows.said[nearest] / (votes.sum() or 1)
@@ -77,7 +78,7 @@ class PublishedLeg:
         """Which cases state something that can be reached from the concept."""
         if concept not in self._near:
             columns = [self._columns[c] for c in reachable([concept], self._ontology) if c in self._columns]
-            self._near[concept] = self._present.said[:, columns].any(axis=1)
+            self._near[concept] = np.asarray(self._present.said[:, columns].any(axis=1))
         return self._near[concept]
 
 

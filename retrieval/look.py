@@ -103,7 +103,8 @@ def _outline(square: Float, contrast: Float) -> Float:
     small = shrink(square, square.shape[0] // 128)
     edges = hog((small - small.mean()) / max(float(small.std()), 0.02), 9, (16, 16), (2, 2), block_norm="L2-Hys")
     edges = 0.7 * edges / max(float(np.linalg.norm(edges)), 0.3)
-    return np.concatenate([shrink(light, 2).ravel() / 32, edges]).astype(np.float32)
+    outline: NDArray[np.float32] = np.concatenate([shrink(light, 2).ravel() / 32, edges]).astype(np.float32)
+    return outline
 
 
 def _axes(outlines: Float) -> Float:

@@ -3,6 +3,7 @@
     prelim search chest.dcm --index index/     similar cases with their reports; also by words (search --help)
     prelim draft  study-folder/ --index index/ a draft whose sentences name the cases they rest on
     prelim concepts report.txt                 the findings that a text states, denies and leaves open
+    prelim check report.txt                    a second look at a report: what contradicts itself or what is known
 
 All print for people, or with --json one object on standard output. Errors go to standard error as code, what
 happened and what to do; the exit status says what kind it was (65 fix the input, 75 try later, 78 repair, 0 also for
@@ -20,6 +21,7 @@ from rich.console import Console
 from retrieval.record import Record
 from retrieval.records import PatientKey, ViewPosition
 from retrieval.terminal import add_index_argument, run_command
+from service.check import check_report, context_of, with_similar_cases
 from service.concepts import concepts
 from service.search import Asked, add_search_arguments
 from service.show import show_draft, show_similar_cases
@@ -45,8 +47,20 @@ def _parser() -> argparse.ArgumentParser:
     add_search_arguments(searching)
     commands.add_parser("draft", parents=[study, shared], help="draft the findings from similar cases")
     reading = commands.add_parser("concepts", help="read what a report says")
-    reading.add_argument("text", metavar="TEXT|FILE", help="a report, a file that holds one, or - for standard input")
+    given = "a report, a file that holds one, or - for standard input"
+    reading.add_argument("text", metavar="TEXT|FILE", help=given)
     reading.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    checking = commands.add_parser("check", help="take a second look at a report")
+    checking.add_argument(
+        "report", metavar="REPORT|FILE", help="a report, a file that holds one, or - for standard input"
+    )
+    evidence = "what draft or search wrote with --json, or a context"
+    checking.add_argument("--evidence", type=Path, metavar="JSON", help=evidence)
+    checking.add_argument("--has-prior", action="store_true", help="an earlier study was given")
+    checking.add_argument("--images", nargs="+", type=Path, help="the study: its similar cases in --index are evidence")
+    add_index_argument(checking)
+    checking.add_argument("--view", choices=get_args(ViewPosition), help="view of the images, where the files say none")
+    checking.add_argument("--json", action="store_true", help="one JSON object instead of text")
     return parser
 
 
@@ -60,6 +74,12 @@ def _run(options: argparse.Namespace) -> int:
     console = Console(highlight=False)
     if options.command == "concepts":
         concepts(options.text, console, as_json=options.json)
+        return 0
+    if options.command == "check":
+        context = context_of(options.evidence, has_prior=options.has_prior)
+        if options.images:
+            context = with_similar_cases(context, options.images, options.index, options.view)
+        check_report(options.report, console, context, as_json=options.json)
         return 0
     if options.command == "search":
         question = Asked(options)
