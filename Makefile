@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 STAMP := .venv/installed
 
-.PHONY: setup models demo test test-fast soak check fmt bench evaluate clean
+.PHONY: setup models demo test test-fast soak check fmt bench bench-models evaluate clean
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml
@@ -30,12 +30,20 @@ check: $(STAMP)  ## format, lint, types, import contracts
 fmt: $(STAMP)
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-bench: $(STAMP)  ## ratios against raw FAISS and a bare loop; writes evaluation/measured/bench.json
+bench: $(STAMP)  ## ratios against raw FAISS and a bare loop, and the concept leg; writes evaluation/measured/
 	$(PY) -m evaluation bench
+	$(PY) -m evaluation concepts
+
+bench-models: .venv/models  ## token rates of the generators, and the bias by tokenizer
+	$(PY) -m evaluation bias
+	$(PY) -m evaluation decoding
 
 evaluate: $(STAMP)  ## the main job, retrieval and drafting on real input (PRELIM_DATA); writes evaluation/measured/
 	$(PY) -m evaluation iu
 	$(PY) -m evaluation main-job
+	$(PY) -m evaluation extraction
+	$(PY) -m evaluation legs
+	$(PY) -m evaluation checks
 
 clean:
 	rm -rf .venv demo build dist *.egg-info

@@ -29,11 +29,12 @@ def _legs(legs: LegsReport) -> Table:
             f"{leg.findings_per_case:.2f}",
             _with_interval(leg.rare),
         )
+    ours, same = (_with_interval(i, "+") for i in (legs.concept_over_published, legs.plain_over_published))
     table.caption = (
-        f"{legs.neighbours} neighbours vote, compared {legs.form}ally; concept over published "
-        f"{_with_interval(legs.ours_over_published, '+')} (published: {legs.published_neighbours} vote, share "
-        f"{legs.published_share}); reranked: the nearest {legs.among} by image; oracles ask with the query's own "
-        "report and are no results; control: every query gets another's vote"
+        f"{legs.neighbours} neighbours vote, compared {legs.form}ally; concept over published {ours}, asked with the "
+        f"same plain vote {same} (published: {legs.published_neighbours} vote, share {legs.published_share:.3f}); "
+        f"reranked: the nearest {legs.among} by image; oracles ask with the query's own report and are no results; "
+        "control: every query gets another's vote"
     )
     return table
 

@@ -29,7 +29,7 @@ from retrieval.ontology.ontology import Ontology
 from retrieval.ranking.fusion import fuse
 from retrieval.ranking.lists import best
 from retrieval.ranking.postings import ConceptPostings
-from retrieval.ranking.published_similarity import published_sets
+from retrieval.ranking.published_similarity import PublishedSets, published_sets
 from retrieval.records import Record
 from retrieval.retriever import FUSED, NEIGHBOURS
 
@@ -40,10 +40,12 @@ VOTERS: Final = (5, 10, 15, 20, 30, 40, 80)
 FORMS: Final[tuple[Form, ...]] = ("asymmetric", "symmetric")
 FORM: Final[Form] = "asymmetric"
 """What the product compares a vote with: what only the case says weighs little, because nobody was asked about it."""
+PUBLISHED_VOTERS: Final = (1, 5, 10, 20, 40, 80, 160, 320)
+"""The same for the published form; one voter is the nearest case's own report."""
 AMONG: Final = (20, 50, 100, 200)
 """How many of the nearest by image may be ranked anew."""
 SHARES: Final = (0.0, 0.03125, 0.0625, 0.125, 0.25, 0.5)
-"""What share of votes beyond chance may be enough for the published form, which has no degrees."""
+"""What share of votes beyond chance may be enough there, because its sets have no degrees."""
 RAREST: Final = 2
 """A finding that only the query itself has cannot be found."""
 
@@ -93,13 +95,18 @@ class LegsReport(Record):
     published_share: float
     """What share of their votes is enough there; chosen on fold 0."""
     legs: dict[str, LegFigures]
-    """image, concept, fused, reranked, published; then the oracles and the control, which are no results."""
-    ours_over_published: Interval
-    """Concept leg minus the published form in the same role, folds 1 to 4."""
-    ours_over_published_all: Interval
+    """image, concept, fused, reranked; published, and plain vote, which is our similarity asked with that leg's query;
+    then the oracles and the control, which are no results."""
+    concept_over_published: Interval
+    """Concept leg minus the published form, each with its own vote, folds 1 to 4."""
+    concept_over_published_all: Interval
+    """The same on all five folds."""
+    plain_over_published: Interval
+    """Our similarity minus the published form, asked with the same plain sets, folds 1 to 4."""
+    plain_over_published_all: Interval
     """The same on all five folds."""
     oracle_over_published: Interval
-    """The two similarities asked with the query's own report, folds 1 to 4: the similarity alone, without the vote."""
+    """The same, asked with the query's own report, folds 1 to 4: without any vote between."""
     per_head: dict[str, tuple[float, float, int]]
     """Each finding on all five folds: lift by image, lift by concepts, and how many studies have it."""
     by_voters: dict[Form, dict[int, tuple[float, float]]]
@@ -125,7 +132,7 @@ def measure_legs(cases: Cases, ontology: Ontology) -> LegsReport:
     common = np.flatnonzero(has.sum(axis=0) >= MINIMUM)
     tuning, quoted = (np.flatnonzero(p) for p in (cases.folds == TUNING_FOLD, cases.folds != TUNING_FOLD))
     indexes = [_index(cases, fold, ontology) for fold in range(FOLDS)]
-    image = np.stack([cases.nearest(i, max(FUSED, *AMONG)) for i in range(n)])
+    image = np.stack([cases.nearest(i, max(FUSED, *AMONG, *PUBLISHED_VOTERS)) for i in range(n)])
 
     # 1. What the neighbours show, by how many are asked; the product asks NEIGHBOURS.
     votes = {
@@ -150,7 +157,7 @@ def measure_legs(cases: Cases, ontology: Ontology) -> LegsReport:
     index = [indexes[f] for f in cases.folds]
     among = max(AMONG, key=lambda a: on_fold_0(lambda i: _reranked(index[i], asked[i], image[i], a)))
     voters, share = max(
-        [(m, s) for m in (1, *VOTERS) for s in SHARES],
+        [(m, s) for m in PUBLISHED_VOTERS for s in SHARES],
         key=lambda ms: on_fold_0(lambda i: _published(index[i], cases, i, image[i], *ms)),
     )
     everyone = range(n)
@@ -161,6 +168,7 @@ def measure_legs(cases: Cases, ontology: Ontology) -> LegsReport:
         "fused": np.stack([_fused(index[i], cases, asked[i], image[i]) for i in everyone]),
         "reranked": np.stack([_reranked(index[i], asked[i], image[i], among) for i in everyone]),
         "published": np.stack([_published(index[i], cases, i, image[i], voters, share) for i in everyone]),
+        "plain vote": np.stack([_plain(index[i], cases, i, image[i], voters, share) for i in everyone]),
         "oracle": _by_concepts(indexes, cases.folds, cases.said, image, "symmetric"),
         "oracle published": np.stack([_oracle(index[i], cases, i, image[i], ontology) for i in everyone]),
         "control": _by_concepts(indexes, cases.folds, dealt, image, FORM),
@@ -184,8 +192,10 @@ def measure_legs(cases: Cases, ontology: Ontology) -> LegsReport:
         published_neighbours=voters,
         published_share=share,
         legs={name: _figures(name, found_by, has, names, quoted, rare) for name in found_by},
-        ours_over_published=between("concept", "published", quoted),
-        ours_over_published_all=between("concept", "published", np.arange(n)),
+        concept_over_published=between("concept", "published", quoted),
+        concept_over_published_all=between("concept", "published", np.arange(n)),
+        plain_over_published=between("plain vote", "published", quoted),
+        plain_over_published_all=between("plain vote", "published", np.arange(n)),
         oracle_over_published=between("oracle", "oracle published", quoted),
         per_head={h: (v, lifts["concept"].per_head[h][0], count) for h, (v, count) in lifts["image"].per_head.items()},
         by_voters=by_voters,
@@ -312,10 +322,19 @@ def _fused(index: _Folded, cases: Cases, query: ConceptSet, image: Places) -> Pl
     return np.array([names[f.case_id] for f in fuse([[cases.studies[i].case_id for i in leg] for leg in legs], K)])
 
 
-def _published(index: _Folded, cases: Cases, query: int, image: Places, voters: int, share: float) -> Places:
+def _vote(index: _Folded, cases: Cases, query: int, image: Places, voters: int, share: float) -> PublishedSets:
     near = image[:voters]
-    asked = index.published.vote(np.searchsorted(index.cases, near), cases.similar[query, near], share)
+    return index.published.vote(np.searchsorted(index.cases, near), cases.similar[query, near], share)
+
+
+def _published(index: _Folded, cases: Cases, query: int, image: Places, voters: int, share: float) -> Places:
+    asked = _vote(index, cases, query, image, voters, share)
     return _filled(index.cases[index.published.top(asked, K)].tolist(), image)
+
+
+def _plain(index: _Folded, cases: Cases, query: int, image: Places, voters: int, share: float) -> Places:
+    asked = ConceptSet(present=dict.fromkeys(_vote(index, cases, query, image, voters, share).present, 1.0))
+    return _filled(_concept_leg(index, asked, K, FORM), image)
 
 
 def _oracle(index: _Folded, cases: Cases, query: int, image: Places, ontology: Ontology) -> Places:

@@ -37,9 +37,9 @@ class PublishedLeg:
     def top(self, query: PublishedSets, limit: int) -> NDArray[np.intp]:
         """The candidates by number, most similar first; fewer than `limit` when fewer can be reached."""
         if query.present:
-            candidates = np.stack([self._reachable(concept) for concept in query.present]).any(axis=0)
+            candidates = np.asarray(np.any([self._reachable(concept) for concept in query.present], axis=0))
         else:
-            candidates = ~self._present.said.any(axis=1)
+            candidates = np.asarray(~self._present.said.any(axis=1))
         contradiction = self._weight(query.present & query.absent)
         present = self._tversky(query.present, self._present, contradiction)
         absent = self._tversky(query.absent, self._absent, 0.0)

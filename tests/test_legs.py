@@ -95,6 +95,7 @@ def test_nothing_a_study_says_itself_changes_what_is_found_for_it(extractor: Ext
                     legs._fused(index, seen, vote, image).tolist(),
                     legs._reranked(index, vote, image, 20).tolist(),
                     legs._published(index, seen, query, image, 10, 0.125).tolist(),
+                    legs._plain(index, seen, query, image, 10, 0.125).tolist(),
                 ]
             )
             found[-1].append(legs._oracle(index, seen, query, image, ONTOLOGY).tolist())
@@ -291,6 +292,7 @@ def test_a_question_is_answered_by_who_has_it_and_not_by_who_denies_it(extractor
 def test_everything_is_measured_and_told(extractor: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(legs, "VOTERS", (5, NEIGHBOURS))
     monkeypatch.setattr(legs, "AMONG", (10, 20))
+    monkeypatch.setattr(legs, "PUBLISHED_VOTERS", (1, 10))
     monkeypatch.setattr(legs, "SHARES", (0.25,))
     report = measure_legs(drawn_cases(extractor), ONTOLOGY)
     assert list(report.legs)[:5] == ["image", "concept", "fused", "reranked", "published"]
