@@ -51,8 +51,11 @@ class DecodingSpeed(Record):
     """What `prelim-evaluate decoding` measured."""
 
     device: str
+    """Where it ran."""
     threads: int
+    """Of torch."""
     parameters: int
+    """Of the model, whose weights are random."""
     prompt_tokens: int
     """Of each branch, the image's places included."""
     new_tokens: int
@@ -60,7 +63,9 @@ class DecodingSpeed(Record):
     slow_tokens: int
     """Per run, for the two slow ones, at positions around the middle of `new_tokens`."""
     drafts: int
+    """Decoded together by the batched generator."""
     branches: int
+    """Of each draft."""
     runs: int
     """Pairs of runs behind each median."""
     rows: dict[str, SpeedRow]

@@ -4,9 +4,11 @@ A case is graded 2 when it is coded with the finding as asked (side, place, degr
 0. Grades follow from MeSH codes given by hand and from nothing that retrieval reads. What was asked and how it is
 graded was written down before anything was measured.
 
-*Reports visible*: the product's own way with `--text`, concepts and BM25 fused. *Affirmed*: the same, where the words
-that a report denies are left out of the text leg as they are left out of the question; BM25 otherwise answers
-"pneumothorax" with everybody who has none. *Reports hidden*: no encoder here compares words with an image, so an unseen
+*Reports visible*: the product's own way with `--text`, concepts and BM25 fused. *Every word*: the same, but with the
+words that a report denies in the text leg, which the product leaves out as it does with the question's; BM25 then
+answers "pneumothorax" with everybody who has none.
+
+*Reports hidden*: no encoder here compares words with an image, so an unseen
 image stands for what its similar cases show: each case is known only by the concepts of its neighbours in the other
 folds (`case_material.shown`), its own report is never read. Beside them stands what a random order would reach.
 
@@ -35,9 +37,10 @@ from retrieval.extraction.extractor import Extractor
 from retrieval.ontology.ontology import Ontology
 from retrieval.ranking.fusion import fuse
 from retrieval.ranking.postings import ConceptPostings
-from retrieval.ranking.text import TextPostings, words_of
+from retrieval.ranking.text import TextPostings
 from retrieval.records import CaseId, Record
 from retrieval.retriever import FUSED, NEIGHBOURS
+from retrieval.stores.case_postings import words_affirmed
 
 K: Final = 5
 """Answers looked at."""
@@ -150,10 +153,10 @@ class TextQueriesReport(Record):
     cases: int
     """Coded studies of folds 1 to 4: the same are searched in every row."""
     rows: dict[str, RowFigures]
-    """visible (concept and text fused), affirmed, concept, text, affirmed text, hidden."""
+    """visible (concept and text fused), every word, concept, text, text with every word, hidden."""
     chance_ndcg: Interval
     """Mean nDCG@5 that a random order would have on average."""
-    affirmed_over_visible: Interval
+    visible_over_every_word: Interval
     """What leaving denied words out of the text leg brings the fusion, paired by question."""
     hidden_over_chance: Interval
     """Hidden minus a random order, paired by question."""
@@ -182,7 +185,7 @@ def measure_text_queries(cases: Cases, data: Path, extractor: Extractor) -> Text
             for name, found in answered.items()
         },
         chance_ndcg=bootstrap_mean(chance),
-        affirmed_over_visible=paired_difference(ndcgs["affirmed"], ndcgs["visible"]),
+        visible_over_every_word=paired_difference(ndcgs["visible"], ndcgs["every word"]),
         hidden_over_chance=paired_difference(ndcgs["hidden"], chance),
         queries=tuple(
             AnsweredQuery(
@@ -239,30 +242,23 @@ def answers(
     said = ConceptPostings.build(_named(cases, among, cases.said), extractor.ontology)
     shown_only = ConceptPostings.build(_named(cases, among, unseen), extractor.ontology)
     every = TextPostings.build((cases.studies[i].case_id, cases.read[i].standalone) for i in among)
-    stated = TextPostings.build(
-        (cases.studies[i].case_id, affirmed(cases.read[i].standalone, extractor)) for i in among
-    )
+    stated = TextPostings.build((cases.studies[i].case_id, words_affirmed(cases.read[i])) for i in among)
     places = {cases.studies[i].case_id: i for i in among}
     found: dict[str, list[Places]] = {}
     for one in asked:
         by_concept = _ids(said.top(one.concepts, FUSED, FORM))
         by_words, by_stated = _ids(every.top(one.words, FUSED)), _ids(stated.top(one.words, FUSED))
         rankings = {
-            "visible": [f.case_id for f in fuse([by_concept, by_words], K)],
-            "affirmed": [f.case_id for f in fuse([by_concept, by_stated], K)],
+            "visible": [f.case_id for f in fuse([by_concept, by_stated], K)],
+            "every word": [f.case_id for f in fuse([by_concept, by_words], K)],
             "concept": by_concept,
-            "text": by_words,
-            "affirmed text": by_stated,
+            "text": by_stated,
+            "text, every word": by_words,
             "hidden": _ids(shown_only.top(one.concepts, K, FORM)),
         }
         for name, ranking in rankings.items():
             found.setdefault(name, []).append(np.array([places[case_id] for case_id in ranking[:K]], np.intp))
     return found
-
-
-def affirmed(sentences: Sequence[str], extractor: Extractor) -> list[str]:
-    """Sentences without the words of what they deny, by the rule that questions are read by."""
-    return [text_asked(sentence, extractor).words for sentence in sentences if words_of(sentence)]
 
 
 def _ids(ranking: Sequence[tuple[CaseId, float]]) -> list[CaseId]:

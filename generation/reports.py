@@ -7,15 +7,13 @@ nothing has read is read here. Nothing is counted over cases, except which of th
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Final
 
 from generation.claims import Claim, claims_of, standing
 from generation.sentences import Reason, foreign
-from retrieval.extraction.extractor import Extractor
+from retrieval.extraction.extractor import embedded
 from retrieval.extraction.sentences import sentence_spans
 from retrieval.mentions import ConceptMention, Side
-from retrieval.ontology.ontology import load
 from retrieval.records import Case, CaseId
 
 Sides = frozenset[Side]
@@ -97,7 +95,7 @@ class ReadReport:
 
 def read_case(case: Case) -> ReadReport:
     """Read the findings of a case's report, or its impression when it has no findings."""
-    read = case.concepts or _extractor().read_report(case.report)
+    read = case.concepts or embedded().read_report(case.report)
     wanted = "findings" if case.report.findings else "impression"
     sentences: list[ReadSentence] = []
     for section in case.report.sections:
@@ -111,7 +109,7 @@ def read_case(case: Case) -> ReadReport:
 
 def read_sentence(text: str) -> ReadSentence:
     """Read one sentence by itself."""
-    return _sentence(text, _extractor().read(text))
+    return _sentence(text, embedded().read(text))
 
 
 def supporters(sentence: ReadSentence, reports: Sequence[ReadReport]) -> list[ReadReport]:
@@ -123,9 +121,3 @@ def _sentence(text: str, mentions: Iterable[ConceptMention]) -> ReadSentence:
     line = " ".join(text.split()).rstrip(" .,;!?")
     written = line[:1].upper() + line[1:] + "."
     return ReadSentence(written, claims_of(mentions), frozenset(_WORD.findall(line.lower())), foreign(written))
-
-
-@cache
-def _extractor() -> Extractor:
-    """For cases that nothing has read; made once a process, because it takes half a second."""
-    return Extractor(load())

@@ -3,12 +3,11 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
 from pathlib import Path
 
 from indexing.fit import fit
 from retrieval.encoders.descriptor import DescriptorEncoder
-from retrieval.extraction.extractor import Extractor
+from retrieval.extraction.extractor import Extractor, embedded
 from retrieval.extraction.tokens import fold_phrase
 from retrieval.index import Index, keep_fitted, open_index, read_fitted, shelf_at
 from retrieval.look import look
@@ -30,13 +29,7 @@ def extractor(layers: Sequence[Path] = ()) -> Extractor:
 
     Raises InvalidVocabulary for a file that is no layer.
     """
-    return _with_layers(layers) if layers else _embedded()
-
-
-@cache
-def _embedded() -> Extractor:
-    """Made once a process: reading the ontology takes half a second."""
-    return Extractor(load())
+    return _with_layers(layers) if layers else embedded()
 
 
 def _with_layers(layers: Sequence[Path]) -> Extractor:

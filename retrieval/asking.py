@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from retrieval.comparison import ConceptSet
 from retrieval.errors import RequestError
-from retrieval.extraction.extractor import SPEAKING, Extractor
+from retrieval.extraction.extractor import SPEAKING, Extractor, affirmed
 from retrieval.mentions import ConceptId, ConceptMention, ReadConcepts, Side
 from retrieval.ontology.ontology import Ontology
 from retrieval.ranking.concept_sets import concepts_of_report
@@ -36,12 +36,7 @@ def text_asked(text: str, extractor: Extractor) -> AskedText:
     if not words_of(text):
         raise RequestError("the text has no word to search for", fix="name findings, as in a report")
     mentions = extractor.read(text)
-    denied = [(m.start, m.end) for m in mentions if m.certainty == "absent"]
-    words, at = [], 0
-    for start, end in sorted(denied):
-        words.append(text[at : max(start, at)])
-        at = max(end, at)
-    return AskedText(_together(mentions, extractor), " ".join([*words, text[at:]]))
+    return AskedText(_together(mentions, extractor), affirmed(text, mentions))
 
 
 def finding_asked(name: str, extractor: Extractor) -> ConceptSet:

@@ -341,6 +341,8 @@ class Flag(Record):
 
     code: str
     """Stable code of the check."""
+    severity: Literal["hard", "soft"] = "soft"
+    """`hard`: wrong unless somebody explains it. `soft`: worth a look."""
     explanation: str
     """One sentence for a person."""
 
@@ -375,6 +377,9 @@ class Draft(Record):
     """The reason in one sentence for a person."""
     sentences: tuple[Sentence, ...] = ()
     """In reading order."""
+    dropped: dict[str, int] = Field(default_factory=dict)
+    """How many proposed sentences a check left out, by its code, each counted once; codes that left out none are not
+    named. May be there without a draft, when nothing was left."""
     warnings: tuple[str, ...] = ()
     """What the gate noticed, and which files and images were left out."""
     images: tuple[ImageDigest, ...]

@@ -1,6 +1,6 @@
 """Evidence and drafts for people at a terminal.
 
-Abnormal and normal statements differ by a mark, not by colour alone.
+Abnormal and normal statements differ by a mark, and hard and soft flags by their sign, not by colour alone.
 """
 
 from textwrap import shorten
@@ -13,6 +13,7 @@ from rich.text import Text
 from retrieval.ontology.ontology import load
 from retrieval.records import Draft, Leg, SimilarCases
 from retrieval.terminal import plain
+from service.check import SIGNS
 from service.explain import asked, compared, places
 
 NOT_A_REPORT = "DRAFT for a radiologist to edit and sign. Not a report, not for clinical use."
@@ -59,6 +60,7 @@ def show_draft(console: Console, draft: Draft) -> None:
     _show_warnings(console, draft.warnings)
     if draft.status == "abstained":
         console.print(plain(f"No draft: {draft.reason}. {_sentence(draft.explanation)}"))
+        _show_dropped(console, draft)
         return
     console.print(Text(NOT_A_REPORT, style="bold"))
     console.print("FINDINGS")
@@ -69,8 +71,17 @@ def show_draft(console: Console, draft: Draft) -> None:
         console.print(Text(f" {mark} ") + plain(sentence.text))
         console.print(plain(f"     {len(support.case_ids)} of {support.of} similar cases: {named}"), style="dim")
         for flag in sentence.flags:
-            console.print(plain(f"     {flag.code}: {flag.explanation}"))
+            console.print(plain(f"     {SIGNS[flag.severity]} {flag.code}: {flag.explanation}"))
+    _show_dropped(console, draft)
+    if any(sentence.flags for sentence in draft.sentences):
+        console.print("Below a sentence, ! is worth a look and !! is wrong unless somebody explains it.")
     console.print(plain(f"! states something abnormal. Snapshot {draft.evidence.index_snapshot}, {draft.drafter}"))
+
+
+def _show_dropped(console: Console, draft: Draft) -> None:
+    if draft.dropped:
+        counts = ", ".join(f"{count} for {code}" for code, count in draft.dropped.items())
+        console.print(plain(f"left out by the checks: {counts}"))
 
 
 def _show_warnings(console: Console, warnings: tuple[str, ...]) -> None:

@@ -97,8 +97,13 @@ def test_neighbours_vote_by_similarity_above_the_base_rate() -> None:
     sick, well = of("cardiomegaly", sides={"cardiomegaly": "left"}), of("normal_heart_size")
     rates = {cid("cardiomegaly"): 0.1, cid("normal_heart_size"): 0.6}
     voted = concepts_of_neighbours([(sick, 0.5), (sick, 0.3), (well, 0.2)], rates, ONTOLOGY)
-    # (.8 - .1) / .9 is .78, of which whole sixteenths are kept.
-    assert voted.present[cid("cardiomegaly")] == 12 / 16
+    # (.8 - .1) / .9 is enough, and what is enough counts in full.
+    assert voted.present[cid("cardiomegaly")] == 1
+    rates[cid("cardiomegaly")] = 0.79
+    assert (
+        cid("cardiomegaly")
+        not in concepts_of_neighbours([(sick, 0.5), (sick, 0.3), (well, 0.2)], rates, ONTOLOGY).present
+    )
     assert cid("normal_heart_size") not in voted.present
     assert not voted.sides
 

@@ -17,7 +17,7 @@ from evaluation.legs import dealt_to_others, lift_difference, mean_lift, measure
 from evaluation.published_leg import PublishedLeg
 from evaluation.retrieval_metrics import lift_at, lift_interval
 from evaluation.statistics import bootstrap_mean
-from evaluation.text_queries import QUERIES, affirmed, answers, chance_ndcg, grade, hidden_sets, ndcg
+from evaluation.text_queries import QUERIES, answers, chance_ndcg, grade, hidden_sets, ndcg
 from retrieval.asking import text_asked
 from retrieval.comparison import ConceptSet
 from retrieval.errors import NotScorable
@@ -28,6 +28,7 @@ from retrieval.ranking.published_similarity import PublishedSets, rank_published
 from retrieval.records import CaseId
 from retrieval.retriever import NEIGHBOURS
 from retrieval.sections import compose_report
+from retrieval.stores.case_postings import words_affirmed
 from tests.concept_sets_drawing import IDS, cid
 
 ONTOLOGY = load()
@@ -269,8 +270,9 @@ def test_there_are_twenty_questions_and_the_extractor_reads_each(extractor: Extr
         assert asked.present or asked.absent, query.words
 
 
-def test_words_of_denial_are_what_affirmed_leaves_out(extractor: Extractor) -> None:
-    kept = affirmed(["There is no pneumothorax.", "Small left pleural effusion.", "..."], extractor)
+def test_words_of_denial_are_left_out_of_the_text_leg(extractor: Extractor) -> None:
+    report = compose_report(findings="There is no pneumothorax. Small left pleural effusion.", impression="")
+    kept = words_affirmed(extractor.read_report(report))
     assert "pneumothorax" not in " ".join(kept)
     assert "pleural effusion" in " ".join(kept)
 
@@ -283,9 +285,9 @@ def test_a_question_is_answered_by_who_has_it_and_not_by_who_denies_it(extractor
     cases = cases._replace(read=read, said=[concepts_of_report(r, ONTOLOGY) for r in read])
     nothing: list[ConceptSet] = [ConceptSet()] * 40
     rows = answers([text_asked("pneumothorax", extractor)], cases, np.arange(40), nothing, extractor)
-    assert rows["concept"][0].tolist() == rows["affirmed text"][0].tolist() == rows["affirmed"][0].tolist() == [3]
+    assert rows["concept"][0].tolist() == rows["text"][0].tolist() == rows["visible"][0].tolist() == [3]
     # BM25 knows no grammar: this is what leaving denied words out is for.
-    assert len(rows["text"][0]) == 5
+    assert len(rows["text, every word"][0]) == 5
     assert rows["hidden"][0].tolist() == []
 
 
@@ -307,7 +309,7 @@ def test_everything_is_measured_and_told(extractor: Extractor, monkeypatch: pyte
     row = text_queries.RowFigures(ndcg=flat, precision_full=flat, precision_any=flat, perfect=1, ndcg_fold_0=0.5)
     asked = text_queries.AnsweredQuery(words="cardiomegaly", kind="ours", full=3, part=0, ndcg={"visible": 1.0})
     words = text_queries.TextQueriesReport(
-        cases=9, rows={"visible": row}, chance_ndcg=flat, affirmed_over_visible=flat, hidden_over_chance=flat,
+        cases=9, rows={"visible": row}, chance_ndcg=flat, visible_over_every_word=flat, hidden_over_chance=flat,
         queries=(asked,),
     )  # fmt: skip
     whole = CaseSearchReport(extractor="x", legs=report, words=words)

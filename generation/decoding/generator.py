@@ -38,6 +38,7 @@ class Message(Record):
     """One turn of a conversation; the model's own chat template gives it its markup."""
 
     role: Literal["system", "user", "assistant"]
+    """Who speaks, as chat templates name them."""
     content: tuple[str | ImageRef, ...]
     """Texts and images in reading order. The texts are data: the markup of the model in them is refused."""
 
@@ -46,6 +47,7 @@ class BranchPrompt(Record):
     """The prompt of one branch, in exactly one of three forms."""
 
     branch: Branch
+    """Which branch of the preset it is the prompt of."""
     messages: tuple[Message, ...] = ()
     """Rendered by the model's chat template. Empty in the other two forms."""
     text: str = ""
@@ -87,9 +89,11 @@ class GenerationRequest(Record):
     branches: tuple[BranchPrompt, ...] = Field(min_length=1)
     """One prompt per branch, in any order; those the preset does not mix are not run."""
     preset: Preset
+    """How the branches are mixed."""
     phrases: tuple[Phrase, ...] = ()
     """Read only by a preset that has a bias."""
     max_new_tokens: int = Field(default=256, ge=1)
+    """A draft ends here at the latest; a prompt that leaves no room for it is refused."""
     temperature: float = Field(default=0.0, ge=0.0)
     """0 takes the most likely token."""
     seed: int = Field(default=0, ge=0)
@@ -121,7 +125,9 @@ class Generated(Record):
     token_ids: tuple[int, ...]
     """What was written, without the end token; with the tokens of a stop string, which `text` lacks."""
     text: str
+    """The tokens as text, without what ended it."""
     finish: Finish
+    """Why it ended."""
     margins: tuple[float, ...]
     """Per step, how far the best score led the second; where it is tiny another engine may choose otherwise."""
     prompt_tokens: tuple[int, ...]

@@ -32,7 +32,7 @@ from retrieval.extraction.sentences import sentence_spans
 from retrieval.extraction.tokens import Tokens, tokenise
 from retrieval.mentions import Certainty, ConceptId, ConceptMention, ExtractorIdentity, ReadConcepts, Side
 from retrieval.ontology.concept import Concept, Kind
-from retrieval.ontology.ontology import Ontology
+from retrieval.ontology.ontology import Ontology, load
 from retrieval.records import Report, SectionName
 
 READ_SECTIONS: Final[tuple[SectionName, ...]] = ("findings", "impression")
@@ -178,6 +178,21 @@ class Extractor:
         if not said:
             return None
         return "left" if said == {"left"} else "right" if said == {"right"} else "bilateral"
+
+
+@cache
+def embedded() -> Extractor:
+    """The extractor of the embedded ontology, made once a process: reading the files takes half a second."""
+    return Extractor(load())
+
+
+def affirmed(text: str, mentions: Iterable[ConceptMention]) -> str:
+    """The text without the words of what it denies, for those who look at words: a word knows no denial."""
+    words, at = [], 0
+    for start, end in sorted((m.start, m.end) for m in mentions if m.certainty == "absent"):
+        words.append(text[at : max(start, at)])
+        at = max(end, at)
+    return " ".join([*words, text[at:]])
 
 
 def stated(mentions: Iterable[ConceptMention], no_new: ConceptId) -> dict[ConceptId, Certainty]:

@@ -5,7 +5,6 @@ them is exact and the fast similarity can be held to the slow one without tolera
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import floor
 from typing import Final, NamedTuple
 
 from retrieval.comparison import STEPS as STEPS
@@ -22,6 +21,8 @@ DEPTH: Final = 2
 """How many steps are followed; a third would say "abnormality of the chest" of nearly everything."""
 WITNESSES: Final = 2
 """Similar cases that must show a concept before it counts: what one patient has alone says nothing of another."""
+ENOUGH: Final = 1 / 16
+"""The share of votes beyond chance that is enough; 1/32 and 1/8 find worse cases on fold 0."""
 
 
 def concepts_of_report(read: ReadConcepts, ontology: Ontology) -> ConceptSet:
@@ -61,7 +62,10 @@ def concepts_of_experts(scores: ExpertScores) -> ConceptSet:
 def concepts_of_neighbours(
     neighbours: Sequence[tuple[ConceptSet, float]], base_rates: Mapping[ConceptId, float], ontology: Ontology
 ) -> ConceptSet:
-    """What similar cases show beyond chance: a vote by similarity, (share - base rate) / (1 - base rate).
+    """What similar cases show beyond chance: a vote by similarity, (share - base rate) / (1 - base rate) >= ENOUGH.
+
+    What is voted in counts in full, as if a report stated it: lift@5 on fold 0 of the Indiana University collection was
+    .128 so, and .096 with the excess as its degree.
 
     Votes are cast for what a case says or implies, as `base_rates` (`ConceptPostings.base_rates`) are. What is denied
     does not vote, because denials follow the author's habit; sides do not, because they are another patient's.
@@ -77,10 +81,8 @@ def concepts_of_neighbours(
     present: dict[ConceptId, float] = {}
     for c, vote in votes.items():
         base = base_rates.get(c, 0.0)
-        if witnesses[c] >= WITNESSES and base < 1:
-            degree = floor(min((vote / total - base) / (1 - base), 1.0) * STEPS) / STEPS
-            if degree > 0:
-                present[c] = degree
+        if witnesses[c] >= WITNESSES and base < 1 and (vote / total - base) / (1 - base) >= ENOUGH:
+            present[c] = 1.0
     return ConceptSet(present=present)
 
 

@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.comparison import ConceptSet
+from retrieval.extraction.extractor import affirmed, embedded
+from retrieval.mentions import ReadConcepts
 from retrieval.ontology.ontology import load
 from retrieval.ranking import postings, text
 from retrieval.ranking.concept_sets import concepts_of_report
 from retrieval.ranking.lists import PostingLists
 from retrieval.records import Case
 
-FORM: Final = "postings-1"
+FORM: Final = "postings-2"
 """Changes whenever the same case would give other rows; degrees, sides and words are said in `retrieval.ranking`."""
 
 
@@ -69,6 +71,12 @@ def known(query: ConceptSet) -> ConceptSet:
     )
 
 
+def words_affirmed(read: ReadConcepts) -> list[str]:
+    """The sentences that the text leg searches, without what they deny (evaluation/measured/legs.json)."""
+    extractor = embedded()
+    return [affirmed(sentence, extractor.read(sentence)) for sentence in read.standalone]
+
+
 class RowMaker:
     """Cases to rows, one at a time; remembers what follows from each concept."""
 
@@ -83,7 +91,7 @@ class RowMaker:
         if concepts is None or case.concepts is None:
             return None
         self._waiting.append(concepts)
-        (words,) = text.rows([case.concepts.standalone])
+        (words,) = text.rows([words_affirmed(case.concepts)])
         return CaseRows(next(self._concepts), words)
 
 

@@ -24,7 +24,7 @@ from retrieval.ranking.concept_similarity import ConceptSimilarity, Weights, fre
 from retrieval.ranking.text import K1, B, idf, rows, words_of
 from retrieval.records import Case, CaseId, EncoderIdentity, SnapshotId, view_group
 from retrieval.stores.acceptance import accept, queries
-from retrieval.stores.case_postings import concept_set, known
+from retrieval.stores.case_postings import concept_set, known, words_affirmed
 from retrieval.stores.store import RETAINED_SNAPSHOTS, Entry, Snapshot
 from retrieval.where import EVERYWHERE, Hit, Match, Where
 
@@ -255,7 +255,7 @@ def _denies(case: Case, finding: ConceptId) -> bool:
 
 
 def _words(case: Case) -> Counter[str]:
-    (words,) = rows([case.concepts.standalone if case.concepts else ()])
+    (words,) = rows([words_affirmed(case.concepts) if case.concepts else ()])
     return Counter(words)
 
 
