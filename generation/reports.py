@@ -95,7 +95,8 @@ class ReadReport:
 
 def read_case(case: Case) -> ReadReport:
     """Read the findings of a case's report, or its impression when it has no findings."""
-    read = case.concepts or embedded().read_report(case.report)
+    reader = embedded()
+    read = case.concepts.within(reader.ontology) if case.concepts else reader.read_report(case.report)
     wanted = "findings" if case.report.findings else "impression"
     sentences: list[ReadSentence] = []
     for section in case.report.sections:

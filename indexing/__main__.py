@@ -151,13 +151,16 @@ def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
             )
             keep_summary(index)
             current, dimension = index.store.current(), index.encoder.dimension
-            otherwise = sum(by != reader.identity for by in index.store.extractors().values())
+            read_by, unlisted = index.store.extractors(), index.store.unlisted()
+            otherwise = sum(by != reader.identity for by in read_by.values())
     quarantine.write_text("".join(row.model_dump_json() + "\n" for row in refused), encoding="utf-8")
     _report(said, options, report.model_copy(update={"seconds": time.monotonic() - began}), quarantine)
     if current and dimension < sum(COMPONENTS) and current.images > 4 * dimension:
         console.print("the encoder was fitted on few images; build into a new folder to fit it on these")
     if otherwise:
         console.print(f"{otherwise} reports were read by another extractor: run prelim-index reread")
+    elif unlisted:
+        console.print(f"{len(unlisted)} reports are listed by another version: run prelim-index reread")
     return 3 if options.strict and refused else 0
 
 
@@ -206,6 +209,7 @@ def _describe(options: argparse.Namespace, said: Console) -> int:
     with closing(index):
         snapshots, current, staged = index.store.snapshots(), index.store.current(), len(index.store.staged())
         read_by = Counter(by or "" for by in index.store.extractors().values())
+        unlisted = len(index.store.unlisted())
     installed = extractor(options.vocabulary).identity
     if options.json:
         facts: dict[str, Any] = {
@@ -216,6 +220,7 @@ def _describe(options: argparse.Namespace, said: Console) -> int:
                 "installed": installed,
                 "read": {by: cases for by, cases in sorted(read_by.items()) if by},
                 "unread": read_by[""],
+                "unlisted": unlisted,
             },
         }
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
@@ -231,7 +236,9 @@ def _describe(options: argparse.Namespace, said: Console) -> int:
     said.print("* answers searches" + (f"; {staged} cases are staged by an unfinished run" if staged else ""))
     for by, cases in sorted(read_by.items()):
         said.print(f"concepts: {cases} cases read by {by}" if by else f"concepts: {cases} cases not read", markup=False)
-    if set(read_by) - {installed}:
+    if unlisted:
+        said.print(f"concepts: {unlisted} of them listed by another version, so no search by report finds them")
+    if unlisted or set(read_by) - {installed}:
         said.print(f"{installed} is installed: run prelim-index reread, with its --vocabulary if any", markup=False)
     return 0
 

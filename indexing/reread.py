@@ -1,5 +1,7 @@
 """Reports read again where another extractor read them, or none: after an ontology, a rule or a vocabulary changed.
 
+Also where their posting lists are of another form or ontology: no search by report finds those.
+
 No image is opened and nothing is encoded: vectors move bit for bit. Cases are staged in batches and published once.
 After a kill call again: what is staged and read by this extractor is not read twice, and readers see the concepts of
 before until all are there.
@@ -30,7 +32,7 @@ class RereadReport(Record):
     resumed: int
     """Read by an earlier run that did not finish."""
     unchanged: int
-    """Read by this extractor before."""
+    """Read by this extractor before, and listed."""
     seconds: float
     """Wall time of this run."""
     snapshot: SnapshotId | None
@@ -45,7 +47,7 @@ def reread(
     note: str = "",
     on_case: Callable[[int], None] = lambda cases: None,
 ) -> RereadReport:
-    """Read every visible report that `extractor` has not read; publishes only where there was one.
+    """Read every visible report that `extractor` has not read or no list has; publishes only where there was one.
 
     The caller is the store's only writer already and has refreshed it: an entry from a snapshot that another writer
     has replaced would undo that writer's work. `on_case` is told how many more cases are dealt with. Raises
@@ -58,11 +60,16 @@ def reread(
         raise UnfinishedBuild(
             "an unfinished build has staged cases", fix="finish it, or drop its work: run any prelim-index build"
         )
-    staged = store.extractors("staged")
-    store.unstage([case_id for case_id, by in staged.items() if by != extractor.identity])
-    resumed = {case_id for case_id, by in staged.items() if by == extractor.identity}
+    staged, unlisted = store.extractors("staged"), store.unlisted("staged")
+    resumed = {case_id for case_id, by in staged.items() if by == extractor.identity and case_id not in unlisted}
+    store.unstage([case_id for case_id in staged if case_id not in resumed])
     # 2. The others, in the order of storage.
-    stale = [case_id for case_id, by in visible.items() if by != extractor.identity and case_id not in resumed]
+    unlisted = store.unlisted()
+    stale = [
+        case_id
+        for case_id, by in visible.items()
+        if (by != extractor.identity or case_id in unlisted) and case_id not in resumed
+    ]
     on_case(len(visible) - len(stale))
     for some in (stale[start : start + batch_cases] for start in range(0, len(stale), batch_cases)):
         store.stage([_read(entry, extractor) for entry in store.entries(some)])

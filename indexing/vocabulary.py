@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from retrieval.errors import MissingDependency
+from retrieval.errors import MissingDependency, RequestError
 from retrieval.ontology.ontology import load
 from retrieval.terminal import plain
 from retrieval.vocabularies.findingmodels import import_finding_models
@@ -83,7 +83,13 @@ def run_vocabulary(options: argparse.Namespace, console: Console, said: Console)
             from retrieval.ontology.skos import write_skos  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise MissingDependency("rdflib is not installed", fix="pip install 'prelim[vocabularies]'") from error
-        write_skos(load(), options.out)
+        try:
+            write_skos(load(), options.out)
+        except OSError as error:
+            raise RequestError(
+                f"{options.out} cannot be written: {error.strerror or type(error).__name__}",
+                fix="name a file in a folder that exists and may be written to",
+            ) from error
         facts = {"concepts": len(load()), "file": str(options.out)}
         said.print(plain(json.dumps(facts) if options.json else f"{facts['concepts']} concepts: {facts['file']}"))
         return 0

@@ -56,7 +56,8 @@ class Settled:
     """What the experts' scores settle, for any concept of the ontology."""
 
     def __init__(self, ontology: Ontology, experts: ExpertScores | None) -> None:
-        self._ontology = ontology
+        self.ontology = ontology
+        """Whose concepts are meant."""
         self.bands = {s.concept: s.band for s in experts.scores} if experts else {}
         """Of the concepts that were scored."""
 
@@ -67,9 +68,9 @@ class Settled:
         """
         if concept in self.bands:
             return self.bands[concept]
-        if any(band == "present" and self._ontology.is_a(c, concept) for c, band in self.bands.items()):
+        if any(band == "present" and self.ontology.is_a(c, concept) for c, band in self.bands.items()):
             return "present"
-        if any(self.bands.get(c) == "absent" for c in self._ontology.ancestors(concept)):
+        if any(self.bands.get(c) == "absent" for c in self.ontology.ancestors(concept)):
             return "absent"
         return None
 
@@ -80,7 +81,7 @@ class Settled:
         """
         settled = {c for c, band in self.bands.items() if band != "uncertain"}
         experts = {c for c in settled if self.bands[c] == "present"}
-        case = {c for c in settled if any(self._ontology.is_a(p, c) for p in present)}
+        case = {c for c in settled if any(self.ontology.is_a(p, c) for p in present)}
         return len(experts & case) / len(experts | case) if experts | case else 1.0
 
 
@@ -107,7 +108,7 @@ def agreeing(
         elif case.case.concepts is None:
             left_out[case_id] = "UNREAD"
         else:
-            said = concepts_of_report(case.case.concepts, ontology).present
+            said = concepts_of_report(case.case.concepts.within(ontology), ontology).present
             agreement[case_id] = settled.agreement([c for c, degree in said.items() if degree == 1])
             if agreement[case_id] < settings.min_agreement:
                 left_out[case_id] = "DISAGREES"
@@ -118,7 +119,7 @@ def agreeing(
 
 def supplementary(case: RetrievedCase, settled: Settled) -> tuple[ConceptMention, ...]:
     """What a case says of concepts that the experts have not settled: all that may be taken from it (RADAR)."""
-    mentions = case.case.concepts.mentions if case.case.concepts else ()
+    mentions = case.case.concepts.within(settled.ontology).mentions if case.case.concepts else ()
     return tuple(m for m in mentions if settled.band(m.concept) in (None, "uncertain"))
 
 

@@ -4,6 +4,7 @@ Texts are read by the same extractor as reports, so "left pleural effusion witho
 its side, and against the other.
 """
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -56,6 +57,23 @@ def finding_asked(name: str, extractor: Extractor) -> ConceptSet:
         names = {n: None for c in ontology.written if c.kind in SPEAKING for n in (c.name.lower(), c.slug)}
         raise _unknown("finding", name, names)
     return found
+
+
+def findings_asked(names: Iterable[str], extractor: Extractor) -> ConceptSet:
+    """All of these findings in one question; raises RequestError as `finding_asked`, and where two contradict."""
+    wanted = ConceptSet()
+    for name in names:
+        one = finding_asked(name, extractor)
+        for stated, denied in ((one.present, wanted.absent), (wanted.present, one.absent)):
+            for against in denied:
+                if any(extractor.ontology.is_a(concept, against) for concept in stated):
+                    raise RequestError(
+                        f"{name[:100]!r} and another finding cannot both hold: "
+                        f"{extractor.ontology[against].name.lower()} is asked for and asked against",
+                        fix="ask one after the other",
+                    )
+        wanted = both(wanted, one)
+    return wanted
 
 
 def anatomy_asked(name: str, ontology: Ontology) -> ConceptId:

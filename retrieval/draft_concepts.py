@@ -138,7 +138,7 @@ def _stated_by(
     no_new = ontology["no_new"].id
     found: dict[ConceptId, dict[CaseId, None]] = {}
     for case in cases:
-        for m in case.case.concepts.mentions if case.case.concepts else ():
+        for m in case.case.concepts.within(ontology).mentions if case.case.concepts else ():
             if m.certainty == "present" and m.change != no_new and ontology[m.concept].kind in SEEN:
                 above = [b for b in ontology.ancestors(m.concept) if ontology[b].is_a or b in settled.bands]
                 for c in (m.concept, *above):

@@ -3,7 +3,7 @@
 What is counted as present, absent or uncertain is written in `retrieval/extraction/POLICY.md`.
 """
 
-from typing import Literal, NewType
+from typing import Literal, NewType, Protocol
 
 from pydantic import Field
 
@@ -66,6 +66,13 @@ class ConceptMention(Record):
     """Its size in figures; None when not given."""
 
 
+class Known(Protocol):
+    """Which concepts there are: an ontology."""
+
+    def __contains__(self, name: str, /) -> bool:
+        """Whether it has the concept."""
+
+
 class ReadConcepts(Record):
     """What one report says, and what of it can be said without an earlier study."""
 
@@ -75,3 +82,11 @@ class ReadConcepts(Record):
     """In the order of the text; offsets are into the report's text."""
     standalone: tuple[str, ...] = ()
     """The report's findings and impression, sentence by sentence, without what belongs to an earlier study."""
+
+    def within(self, known: Known) -> "ReadConcepts":
+        """Without concepts and sites that this ontology does not have; another version may have read the report."""
+        if all(m.concept in known and all(site in known for site in m.sites) for m in self.mentions):
+            return self
+        kept = (m for m in self.mentions if m.concept in known)
+        mentions = (m.model_copy(update={"sites": tuple(s for s in m.sites if s in known)}) for m in kept)
+        return self.model_copy(update={"mentions": tuple(mentions)})

@@ -23,6 +23,7 @@ from retrieval.mentions import ConceptId
 from retrieval.ontology.ontology import load
 from retrieval.ranking.concept_sets import concepts_in, concepts_of_neighbours, restrict
 from retrieval.ranking.fusion import fuse
+from retrieval.ranking.text import words_of
 from retrieval.record import Record
 from retrieval.records import (
     CaseId,
@@ -138,11 +139,20 @@ class Retriever:
         snapshot = self._store.current()
         return self._store.searchable(), 0 if snapshot is None else snapshot.cases
 
+    def kept(self, where: Where) -> int:
+        """How many cases the filters keep."""
+        return 0 if self._store.current() is None else self._store.kept(where)
+
     def _search(
         self, images: _Images | None, said: ConceptSet | None, query: Query, where: Where, limit: int
     ) -> Evidence:
         """`said` is what an indexed case says; `where` is the query's, without the asker's own cases."""
         legs = _asked(images, said, query)
+        asked = self._concepts(images, said, query, where) if "concept" in legs else None
+        evidence = self.nothing().model_copy(update={"concepts": None if asked is None else asked.query})
+        if asked is not None and not (asked.query.present or asked.query.absent):
+            # Nothing is known to ask with: the leg is not asked, and no case is compared with nothing.
+            asked, legs = None, tuple(leg for leg in legs if leg != "concept")
         depth = max(limit, FUSED) if len(legs) > 1 else limit
         # 1. Each leg by itself, best first.
         found = self._by_image(images, depth, where) if images and "image" in legs else {}
@@ -151,32 +161,29 @@ class Retriever:
             # Beside other legs a place among the nearest counts by itself, so what is not near at all has none.
             near = [(case_id, one.similarity) for case_id, one in found.items()]
             rankings["image"] = {case_id: s for case_id, s in near if s > 0 or len(legs) == 1}
-        asked = self._concepts(images, said, query, where) if "concept" in legs else None
         if asked is not None:
             matches = self._store.similar_concepts(asked.query, depth, where, form=asked.form, within=asked.within)
             rankings["concept"] = {match.case_id: match.similarity for match in matches}
         if "text" in legs:
             matches = self._store.matching_text(query.words, depth, _agreeing(where, query.concepts))
             rankings["text"] = {match.case_id: match.similarity for match in matches}
-        evidence = self.nothing().model_copy(
-            update={"legs": tuple(rankings), "concepts": None if asked is None else asked.query}
-        )
+        evidence = evidence.model_copy(update={"legs": tuple(rankings)})
         # 2. Nothing is like it: the nearest of all then is no evidence of anything.
         if not any(similarity > 0 for ranking in rankings.values() for similarity in ranking.values()):
             return evidence
         # 3. One ranking, and why each case is in it.
-        chosen = [fused.case_id for fused in fuse([list(ranking) for ranking in rankings.values()], limit)]
+        fusion = fuse([list(ranking) for ranking in rankings.values()], limit)
+        chosen = [fused.case_id for fused in fusion]
         cases = self._store.cases(chosen)
         comparisons: list[ConceptComparison | None] = [None] * len(chosen)
         if asked is not None:
             comparisons = self._store.compare(asked.query, chosen, form=asked.form, within=asked.within)
-        places = {leg: {case_id: rank for rank, case_id in enumerate(ranking, 1)} for leg, ranking in rankings.items()}
         retrieved = []
-        for rank, (case, comparison) in enumerate(zip(cases, comparisons, strict=True), 1):
+        for rank, (fused, case, comparison) in enumerate(zip(fusion, cases, comparisons, strict=True), 1):
             by = tuple(
-                FoundBy(leg=leg, rank=places[leg][case.case_id], similarity=ranking[case.case_id])
-                for leg, ranking in rankings.items()
-                if case.case_id in ranking
+                FoundBy(leg=leg, rank=place, similarity=ranking[case.case_id])
+                for (leg, ranking), place in zip(rankings.items(), fused.ranks, strict=True)
+                if place is not None
             )
             retrieved.append(
                 RetrievedCase(
@@ -249,7 +256,7 @@ def _asked(images: _Images | None, said: ConceptSet | None, query: Query) -> tup
         given.add("concept")
     if query.anatomy is not None and "concept" in able:
         given.add("concept")
-    if query.words.strip():
+    if words_of(query.words):
         able.add("text")
         given.add("text")
     wanted = given if query.legs is None else able & {*query.legs}

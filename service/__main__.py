@@ -56,10 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     evidence = "what draft or search wrote with --json, or a context"
     checking.add_argument("--evidence", type=Path, metavar="JSON", help=evidence)
-    checking.add_argument("--has-prior", action="store_true", help="an earlier study was given")
+    prior = "whether an earlier study was given (default: what the report's comparison section says)"
+    checking.add_argument("--prior", choices=("yes", "no"), help=prior)
     checking.add_argument("--images", nargs="+", type=Path, help="the study: its similar cases in --index are evidence")
     add_index_argument(checking)
     checking.add_argument("--view", choices=get_args(ViewPosition), help="view of the images, where the files say none")
+    checking.add_argument("--patient-key", type=PatientKey, help="leave out this patient's own cases")
     checking.add_argument("--json", action="store_true", help="one JSON object instead of text")
     return parser
 
@@ -76,9 +78,16 @@ def _run(options: argparse.Namespace) -> int:
         concepts(options.text, console, as_json=options.json)
         return 0
     if options.command == "check":
-        context = context_of(options.evidence, has_prior=options.has_prior)
+        context = context_of(options.evidence, has_prior=None if options.prior is None else options.prior == "yes")
         if options.images:
-            context = with_similar_cases(context, options.images, options.index, options.view)
+            context = with_similar_cases(
+                context,
+                options.images,
+                options.index,
+                Console(stderr=True, highlight=False),
+                view=options.view,
+                patient_key=options.patient_key,
+            )
         check_report(options.report, console, context, as_json=options.json)
         return 0
     if options.command == "search":

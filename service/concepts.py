@@ -5,6 +5,8 @@ Text in, mentions out; no index is needed. Marks differ by sign and not by colou
 """
 
 import json
+import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from retrieval.errors import RequestError
-from retrieval.extraction.extractor import Extractor
+from retrieval.extraction.extractor import READ_SECTIONS, Extractor
 from retrieval.mentions import Certainty, ConceptId, ConceptMention, ReadConcepts
 from retrieval.ontology.ontology import Ontology, load
-from retrieval.records import Report
+from retrieval.records import Report, SectionName
 from retrieval.sections import read_report
 from retrieval.terminal import plain
 
@@ -28,32 +30,67 @@ SIGNS: Final[dict[Certainty, tuple[str, str]]] = {
     "uncertain": ("?", "italic"),
 }
 """The mark and the style of a mention."""
-LONGEST: Final = 16 * 2**20
-"""Bytes read of a file; no report is longer."""
+LONGEST: Final = 200_000
+"""Characters of one report; more is refused, not cut."""
+_BYTES: Final = 4 * LONGEST
+"""What so many characters take at most in UTF-8."""
+_FILE: Final = re.compile(r"\S*/\S*|\S+\.(?:txt|text|md|json|jsonl|rpt)", re.I)
+"""One word that can only be meant as a file."""
+_GIVE: Final = "give a text file, the text itself, or - for standard input"
 
 
 def read_input(given: str) -> str:
     """The text itself, the text of the file that it names, or standard input for "-".
 
-    Raises RequestError for a file that is no text in UTF-8, is too long, or may not be read.
+    Raises RequestError for what is empty, too long or no text in UTF-8, and for a file that is not there, is none or
+    may not be read.
     """
-    if given == "-":
-        return sys.stdin.buffer.read(LONGEST).decode(errors="replace")
     try:
-        path = Path(given)
-        if len(given) > 1000 or not path.is_file():
-            return given
-        if path.stat().st_size > LONGEST:
-            raise RequestError(f"the file has more than {LONGEST} bytes", fix="give one report")
-        return path.read_bytes().decode()
-    except (OSError, ValueError) as error:
-        raise RequestError("the file cannot be read as text in UTF-8", fix="give a text file, or the text") from error
+        text = _bytes(given).decode()
+    except (OSError, ValueError):
+        # The error would quote the text.
+        raise RequestError("the report cannot be read as text in UTF-8", fix=_GIVE) from None
+    if len(text) > LONGEST:
+        raise RequestError(f"the report has more than {LONGEST} characters", fix="give one report")
+    if not text.strip():
+        raise RequestError("the report is empty", fix=_GIVE)
+    return text
+
+
+def read_given(given: str, sections: Sequence[SectionName] = READ_SECTIONS) -> Report:
+    """The report that is given; raises as `read_input` does, and RequestError where nothing in it is read."""
+    report = read_report(read_input(given))
+    read = (s.text for s in report.sections if s.name in READ_SECTIONS and s.name in sections)
+    if not any(character.isalnum() for text in read for character in text):
+        raise RequestError("no findings or impression to read", fix="give a report with one of the two sections")
+    return report
+
+
+def _bytes(given: str) -> bytes:
+    """What is given; of a longer file or stream so much that its length shows. Raises OSError and ValueError."""
+    if given == "-":
+        return _whole(sys.stdin.buffer.read(_BYTES + 1))
+    # Unlike Path.is_file before Python 3.12, these take a text that is too long for a name.
+    if os.path.isfile(given):  # noqa: PTH113
+        with Path(given).open("rb") as file:
+            return _whole(file.read(_BYTES + 1))
+    if os.path.exists(given):  # noqa: PTH110
+        raise RequestError("that is a folder or no regular file", fix=_GIVE)
+    if _FILE.fullmatch(given):
+        raise RequestError("there is no such file", fix=_GIVE)
+    return given.encode()
+
+
+def _whole(data: bytes) -> bytes:
+    if len(data) > _BYTES:
+        raise RequestError(f"the report has more than {LONGEST} characters", fix="give one report")
+    return data
 
 
 def concepts(given: str, console: Console, *, as_json: bool) -> None:
-    """Read a report and print what it says; raises what `read_input` raises."""
+    """Read a report and print what it says; raises what `read_given` raises."""
+    report = read_given(given)
     ontology = load()
-    report = read_report(read_input(given))
     read = Extractor(ontology).read_report(report)
     if as_json:
         sys.stdout.write(json.dumps(as_facts(read, report, ontology), indent=2, ensure_ascii=False) + "\n")

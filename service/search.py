@@ -7,9 +7,10 @@ import argparse
 from pathlib import Path
 from typing import Final, get_args
 
-from retrieval.asking import anatomy_asked, both, finding_asked, text_asked
+from retrieval.asking import anatomy_asked, both, findings_asked, text_asked
 from retrieval.comparison import ConceptSet
 from retrieval.errors import RequestError
+from retrieval.ranking.text import words_of
 from retrieval.records import CaseId, GateVerdict, Leg, PatientKey, Sex, SimilarCases, ViewGroup, ViewPosition
 from retrieval.retriever import Query
 from retrieval.terminal import count
@@ -18,6 +19,8 @@ from service.wiring import Desk, extractor
 
 MAX_CASES: Final = 1000
 """More similar cases than anyone looks at."""
+AGE_BANDS: Final = frozenset({*(f"{age}-{age + 9}" for age in range(0, 90, 10)), "90+"})
+"""As the index keeps them (`indexing.manifest`)."""
 ORDINARY: Final = 10
 """Cases shown when nobody says how many."""
 
@@ -62,6 +65,11 @@ class Asked:
         if not (self.paths or self.like or options.text or options.finding):
             raise RequestError("nothing to search for", fix="name a study, or --text, --finding or --like")
         self.query = _query(options)
+        if self.query.legs and not _able(self.query, images=bool(self.paths or self.like)) & {*self.query.legs}:
+            raise RequestError(
+                f"nothing is given for the leg {' and '.join(self.query.legs)} to ask with",
+                fix="name a study for image, words in --text for text, findings for concept; or leave out --legs",
+            )
 
     def answer(self, desk: Desk) -> SimilarCases:
         """Search; raises the errors of the study's files and of the store."""
@@ -79,14 +87,26 @@ class Asked:
         return _with_what_is_missing(found, self.query, desk)
 
 
+def _able(query: Query, *, images: bool) -> set[Leg]:
+    """The legs that have something to ask with; with images, or a case, also the concepts that go with them."""
+    able: set[Leg] = {"image", "concept"} if images else set()
+    if query.concepts is not None and (query.concepts.present or query.concepts.absent):
+        able.add("concept")
+    if words_of(query.words):
+        able.add("text")
+    return able
+
+
 def _query(options: argparse.Namespace) -> Query:
+    for band in options.age_band:
+        if band not in AGE_BANDS:
+            raise RequestError(f"{band[:100]!r} is no age band", fix="write it as 60-69, from 0-9 to 80-89, or 90+")
     words, concepts, wanted, anatomy = "", None, ConceptSet(), None
     if options.text or options.finding or options.anatomy:
         reader = extractor()
         if options.text:
             concepts, words = text_asked(options.text, reader)
-        for name in options.finding:
-            wanted = both(wanted, finding_asked(name, reader))
+        wanted = findings_asked(options.finding, reader)
         if options.anatomy:
             anatomy = anatomy_asked(options.anatomy, reader.ontology)
     if options.finding and (wanted.sides or not (options.paths or options.like or options.text)):
@@ -115,7 +135,8 @@ def _with_what_is_missing(found: SimilarCases, query: Query, desk: Desk) -> Simi
     if not found.verdict.in_scope:
         return found
     warnings = list(found.verdict.warnings)
-    asks_reports = query.where.by_report or {"concept", "text"} & {*found.evidence.legs}
+    # A leg that was wanted and had nothing to ask with may have had nothing because no report can be found.
+    asks_reports = query.where.by_report or {"concept", "text"} & {*found.evidence.legs, *(query.legs or ())}
     if asks_reports:
         read, cases = desk.retriever.searchable()
         if read < cases:
@@ -129,7 +150,10 @@ def _with_what_is_missing(found: SimilarCases, query: Query, desk: Desk) -> Simi
     if found.evidence.cases:
         return found.model_copy(update={"verdict": verdict})
     narrow = query.where != Where(not_patients=query.where.not_patients)
-    why = "nothing that the filters keep is like it" if narrow else "the index holds nothing like it that may be shown"
+    why = "the index holds nothing like it that may be shown"
+    if narrow:
+        kept = desk.retriever.kept(query.where)
+        why = "nothing that the filters keep is like it" if kept else "the filters keep no case"
     return found.model_copy(update={"verdict": verdict, "reason": "NO_CLOSE_MATCH", "explanation": why})
 
 

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from generation.reports import read_case
 from retrieval.agreement import SETTINGS, AgreementSettings, Settled, agreeing, supplementary
+from retrieval.draft_concepts import DraftConceptSettings, draft_concepts
 from retrieval.expert_scores import ExpertScore, ExpertScores
 from retrieval.extraction.extractor import Extractor
+from retrieval.mentions import ConceptId
 from retrieval.ontology.ontology import load
 from retrieval.records import Case, CaseId, CaseImage, FoundBy, ImageDigest, PatientKey, RetrievedCase, StudyUid
 from retrieval.sections import compose_report
@@ -61,6 +64,22 @@ def test_nearness_is_counted_from_an_arbitrary_case_upwards() -> None:
     assert kept(cases, None) == ["near", "usual", "half"]
     assert kept(cases, None, AgreementSettings(usual=0.7)) == ["near", "half"]
     assert kept([case("all usual", EFFUSION, 0.7)], None, AgreementSettings(usual=0.7)) == []
+
+
+def test_a_concept_that_this_ontology_lacks_is_passed_over() -> None:
+    known = case("known", EFFUSION, 0.4)
+    read = known.case.concepts
+    assert read
+    mention = read.mentions[0].model_copy(update={"sites": (ConceptId("PRELIM:9998"),)})
+    later = (mention, mention.model_copy(update={"concept": ConceptId("PRELIM:9999")}))
+    concepts = read.model_copy(update={"mentions": later})
+    foreign = known.model_copy(update={"case": known.case.model_copy(update={"concepts": concepts})})
+    scores = experts(cardiomegaly=0.1)
+    assert kept([foreign], scores) == ["known"]
+    assert [m.concept for m in supplementary(foreign, Settled(load(), scores))] == [mention.concept]
+    chosen = draft_concepts([foreign, foreign], scores, (), load(), DraftConceptSettings(min_cases=1))
+    assert mention.concept in {c.concept for c in chosen.concepts}
+    assert any(claim.concept == mention.concept for claim in read_case(foreign.case).claims)
 
 
 def test_similarities_of_two_legs_are_not_compared() -> None:

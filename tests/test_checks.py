@@ -1,5 +1,6 @@
 """The checks rule by rule: what is remarked on, and what a radiologist would not blink at."""
 
+import time
 from functools import cache
 
 import pytest
@@ -158,7 +159,17 @@ def test_increased_markings_are_no_reference_to_an_earlier_study() -> None:
 
 @pytest.mark.parametrize(
     ("comparison", "answer"),
-    [("None.", False), ("No comparison available.", False), ("", None), (" \n", None), ("Chest radiograph", True)],
+    [
+        ("None.", False),
+        ("No comparison available.", False),
+        ("There are no prior studies available for comparison.", False),
+        ("", None),
+        (" \n", None),
+        ("Chest radiograph", True),
+        ("None since 2010; chest radiograph 2010", True),
+        ("None; chest radiograph", None),
+        ("No change from the outside film of May", None),
+    ],
 )
 def test_a_comparison_section_tells_whether_there_was_an_earlier_study(comparison: str, answer: bool | None) -> None:
     assert earlier_study(comparison) is answer
@@ -228,6 +239,25 @@ def test_saying_it_twice_in_one_section_is_soft_and_summing_up_is_not_remarked()
     assert codes("There is a small left effusion.", impression="There is a small left effusion.") == set()
 
 
+@pytest.mark.parametrize(
+    ("findings", "found"),
+    [
+        ("Nondisplaced left rib fracture. No displaced rib fracture.", {"INTERNAL soft"}),
+        ("Old healed rib fractures. No acute rib fracture.", set()),
+        ("Displaced rib fracture. No rib fracture.", {"INTERNAL hard"}),
+        ("Displaced rib fracture. No displaced rib fracture.", {"INTERNAL hard"}),
+    ],
+)
+def test_a_denial_of_a_kind_leaves_other_kinds_open(findings: str, found: set[str]) -> None:
+    assert codes(findings) == found
+
+
+def test_a_measurement_tells_two_findings_apart() -> None:
+    assert codes("There is a 5 mm nodule. A 9 mm nodule is seen.") == set()
+    (again,) = remarks("There is a 5 mm nodule. A 5 mm nodule is seen.")
+    assert "with the same side, place and degree" in again.explanation
+
+
 # Devices
 
 
@@ -253,6 +283,12 @@ def test_a_device_that_came_or_went_needs_an_earlier_study() -> None:
         ("The endotracheal tube tip is 15 mm above the carina.", True),
         ("The endotracheal tube tip is 4 cm above the carina.", False),
         ("The endotracheal tube tip is 1 cm above the carina and should be withdrawn.", False),
+        ("The endotracheal tube tip is in the right main bronchus.", True),
+        ("ET tube in the right mainstem bronchus with low lung volumes.", True),
+        ("The endotracheal tube terminates at the carina.", True),
+        ("The endotracheal tube terminates above the carina.", False),
+        ("The endotracheal tube is in the right main bronchus and should be withdrawn.", False),
+        ("Left PICC tip in the right ventricle with low lung volumes.", True),
         ("An endotracheal tube is present.", False),
         ("A right chest tube is present. There is a left pneumothorax.", True),
         ("A left chest tube is present. There is a left pneumothorax.", False),
@@ -316,6 +352,21 @@ def test_words_of_another_patient_with_a_side_nothing_supports_are_a_copy() -> N
     assert not [code for code in codes(text, here) if code.startswith("COPY")]
 
 
+def test_words_of_several_patients_are_worth_a_look_only() -> None:
+    text = "There is a moderate left pleural effusion with adjacent opacity."
+    context = CheckContext(cases=(case("one", text), case("two", f"{NORMAL} {text}")))
+    (copy,) = [r for r in remarks(text, context) if r.code == "COPY"]
+    assert (copy.severity, "2 other patients" in copy.explanation) == ("soft", True)
+
+
+def test_a_date_that_was_given_is_no_copy() -> None:
+    text = "Stable appearance of the chest as compared to the film of 3/4/2015."
+    context = CheckContext(cases=(case("one", text),))
+    assert "COPY hard" in codes(text, context)
+    assert "COPY hard" in codes(text, context.model_copy(update={"history": "Film of 13/4/2015."}))
+    assert "COPY hard" not in codes(text, context.model_copy(update={"history": "Film of 3/4/2015."}))
+
+
 def test_stock_phrases_of_other_reports_are_no_copy() -> None:
     assert codes(NORMAL, CheckContext(cases=(case("same", NORMAL),))) == set()
 
@@ -368,6 +419,27 @@ def test_any_text_is_checked_in_bounded_time(text: str) -> None:
     assert check(compose_report(findings=text), context, extractor()) == check(
         compose_report(findings=text), context, extractor()
     )
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Small left effusion. No pleural effusion. Mild cardiomegaly. The heart is normal. ",
+        "Stable opacity in the left middle lobe. ",
+        "PICC, 3 mm nodule and history of fever. ",
+        "No left effusion on CT 2010. ",
+    ],
+)
+def test_a_long_text_is_checked_in_seconds(sentence: str) -> None:
+    text = sentence * (200_000 // len(sentence))
+    context = CheckContext(
+        has_prior=False, devices=frozenset(), measurements=(), history="x", cases=(case("a", text),), supports={}
+    )
+    begun = time.process_time()
+    checked = check(compose_report(findings=text[:100_000], impression=text[100_000:]), context, extractor())
+    # About three seconds on one core; comparing each with each takes minutes.
+    assert time.process_time() - begun < 20
+    assert checked.remarks
 
 
 def test_only_the_sections_asked_for_are_checked() -> None:

@@ -17,6 +17,7 @@ from indexing.wiring import extractor
 from retrieval.ontology.concept import Identifier
 from retrieval.ontology.ontology import load
 from retrieval.records import Draft, SimilarCases
+from retrieval.stores import case_postings
 from retrieval.vocabularies.licences import UMLS
 from retrieval.vocabularies.writing import LayerDraft, write_layer
 from service.__main__ import main as prelim
@@ -151,13 +152,31 @@ def test_search_says_so_when_nothing_is_like_it(folder: Path, capsys: pytest.Cap
     found = searched(folder, capsys, "--text", "effusion", *nothing)
     assert (found.reason, found.evidence.cases) == ("NO_CLOSE_MATCH", ())
     _, out, _ = run(["search", "--finding", "pneumomediastinum", "--index", str(folder / "index")], capsys)
+    assert "No similar case: NO_CLOSE_MATCH. The filters keep no case." in out
+    _, out, _ = run(["search", "--text", "effusion", "--source", "Elsewhere", "--index", str(folder / "index")], capsys)
+    assert "No similar case: NO_CLOSE_MATCH. The filters keep no case." in out
+    _, out, _ = run(
+        ["search", "--text", "zebra", "--source", "Prelim drawings", "--index", str(folder / "index")], capsys
+    )
     assert "No similar case: NO_CLOSE_MATCH. Nothing that the filters keep is like it." in out
     found = searched(folder, capsys, unseen(folder), "--legs", "image,text")
     assert any("nothing was given for the leg text" in warning for warning in found.verdict.warnings)
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--finding", "zebra"], ["--text", "no"], ["--like", "a", "b.png"], ["--anatomy", "lung"]]
+    "arguments",
+    [
+        [],
+        ["--finding", "zebra"],
+        ["--text", "no"],
+        ["--like", "a", "b.png"],
+        ["--anatomy", "lung"],
+        ["--finding", "effusion", "--finding", "no effusion"],
+        ["--finding", "no lung opacity", "--finding", "consolidation"],
+        ["--finding", "effusion", "--legs", "image"],
+        ["--text", "zebra", "--legs", "concept"],
+        ["--text", "effusion", "--age-band", "60"],
+    ],
 )
 def test_a_search_that_asks_nothing_is_refused(
     folder: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -264,7 +283,7 @@ def test_reports_are_read_again_with_a_vocabulary_and_describe_says_what_read_th
     assert (status, json.loads(out)["read"], json.loads(out)["extractor"]) == (0, STUDIES, theirs)
     assert "run prelim-index reread" in run(["describe", "--index", index], capsys, prelim_index)[1]
     told = run(["describe", "--index", index, "--vocabulary", str(layer), "--json"], capsys, prelim_index)[1]
-    assert json.loads(told)["concepts"] == {"installed": theirs, "read": {theirs: STUDIES}, "unread": 0}
+    assert json.loads(told)["concepts"] == {"installed": theirs, "read": {theirs: STUDIES}, "unread": 0, "unlisted": 0}
     status, out, _ = run(arguments[:-1], capsys, prelim_index)
     assert status == 0
     assert f"{STUDIES} cases = read 0 + unchanged {STUDIES}" in out
@@ -272,6 +291,30 @@ def test_reports_are_read_again_with_a_vocabulary_and_describe_says_what_read_th
     _, out, err = run(building, capsys, prelim_index)
     assert f"unchanged {STUDIES}" in out
     assert f"{STUDIES} reports were read by another extractor: run prelim-index reread" in " ".join(err.split())
+
+
+def test_lists_of_another_form_are_told_of_and_made_again_by_reread(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = str(shutil.copytree(folder / "index", tmp_path / "index"))
+    monkeypatch.setattr(case_postings, "FORM", "postings-of-another-version")
+    for arguments in (["--text", "effusion"], [unseen(folder), "--legs", "concept"]):
+        _, out, _ = run(["search", *arguments, "--index", index, "--json"], capsys)
+        before = SimilarCases.model_validate_json(out)
+        assert before.evidence.cases == ()
+        assert any("run prelim-index reread" in warning for warning in before.verdict.warnings)
+    described = " ".join(run(["describe", "--index", index], capsys, prelim_index)[1].split())
+    assert f"{STUDIES} of them listed by another version" in described
+    assert "run prelim-index reread" in described
+    told = json.loads(run(["describe", "--index", index, "--json"], capsys, prelim_index)[1])
+    assert told["concepts"]["unlisted"] == STUDIES
+    assert f"read {STUDIES} + unchanged 0" in run(["reread", "--index", index], capsys, prelim_index)[1]
+    assert "reread" not in run(["describe", "--index", index], capsys, prelim_index)[1].replace("reports read", "")
+    _, out, _ = run(["search", "--text", "effusion", "--index", index, "--json"], capsys)
+    after = SimilarCases.model_validate_json(out)
+    assert after.evidence.legs == ("concept", "text")
+    assert after.evidence.cases
+    assert not after.verdict.warnings
 
 
 def test_a_file_that_is_no_layer_is_a_named_error(

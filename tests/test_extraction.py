@@ -294,6 +294,46 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("Nodule, for which CT is recommended.", "+lung_nodule"),
         ("Status post sternotomy with effusion.", "+pleural_effusion +sternotomy"),
     ],
+    "answered right behind": [
+        ("Pneumothorax: None.", "-pneumothorax"),
+        ("Pneumothorax: negative.", "-pneumothorax"),
+        ("Cardiomegaly: absent.", "-cardiomegaly"),
+        ("Pleural effusion - none.", "-pleural_effusion"),
+        ("Effusion: No.", "-pleural_effusion"),
+        ("Effusion (none).", "-pleural_effusion"),
+        ("Effusion: no pneumothorax.", "+pleural_effusion -pneumothorax"),
+        ("Pneumothorax: none; effusion: small.", "+pleural_effusion -pneumothorax"),
+        ("Effusion and pneumothorax are both absent.", "-pleural_effusion -pneumothorax"),
+    ],
+    "ellipses": [
+        ("No pleural effusion on the right, small on the left.", "+pleural_effusion -pleural_effusion"),
+        ("There is a pneumothorax on the left, none on the right.", "+pneumothorax -pneumothorax"),
+        ("Effusion, small on the left.", "+pleural_effusion"),
+    ],
+    "an absence that is a sign": [
+        ("Absence of lung markings suggests pneumothorax.", "?pneumothorax"),
+        ("Absence of lung markings indicating pneumothorax.", "+pneumothorax"),
+        ("Absence of findings suggesting pneumonia.", "-pneumonia"),
+        ("Absence of an opacity to suggest pneumonia.", "-lung_opacity -pneumonia"),
+    ],
+    "not gone": [
+        ("No interval resolution of the pneumothorax.", "+pneumothorax"),
+        ("Near complete resolution of the pneumothorax.", "+pneumothorax"),
+        ("Almost complete resolution of the pneumothorax.", "+pneumothorax"),
+        ("The effusion has not resolved.", "+pleural_effusion"),
+        ("Incompletely resolved pneumonia.", "+pneumonia"),
+        ("Not significantly improved pneumonia.", "+pneumonia"),
+    ],
+    "taken out": [
+        ("Status post left chest tube removal.", "-chest_tube"),
+        ("NG tube removal.", "-enteric_tube"),
+        ("Consider chest tube removal.", "?chest_tube"),
+        ("PICC has been removed and right IJ catheter placed.", "+central_venous_catheter -picc"),
+    ],
+    "asked": [
+        ("r/o pneumonia.", ""),
+        ("Effusion, ?pneumonia.", "+pleural_effusion"),
+    ],
 }  # fmt: skip
 
 
@@ -378,6 +418,13 @@ ATTRIBUTES: list[tuple[str, str, dict[str, object]]] = [
     ("New effusion and stable cardiomegaly.", "pleural_effusion", {"change": "new"}),
     ("New effusion and stable cardiomegaly.", "cardiomegaly", {"change": "unchanged"}),
     ("No significant change in the effusion.", "pleural_effusion", {"change": "unchanged"}),
+    ("The previously seen effusion is no longer seen.", "pleural_effusion", {"change": "resolved"}),
+    ("The effusion has not resolved.", "pleural_effusion", {"change": "persistent"}),
+    ("Almost complete resolution of the effusion.", "pleural_effusion", {"change": "improved"}),
+    ("PICC has been removed and right IJ catheter placed.", "central_venous_catheter", {"side": "right"}),
+    # Of places.
+    ("Opacity at the hemiazygos vein.", "lung_opacity", {}),
+    ("Opacity in the accessory fissure.", "lung_opacity", {"sites": "fissure"}),
     # Measures, in millimetres.
     ("An 8 mm nodule.", "lung_nodule", {"mm": 8}),
     ("8-mm nodule.", "lung_nodule", {"mm": 8}),
@@ -431,6 +478,21 @@ def test_attributes(text: str, slug: str, expected: dict[str, object]) -> None:
 
 
 # Whole reports.
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No effusion on the left, moderate on the right.",
+         [("absent", {"side": "left"}), ("present", {"side": "right", "severity": "moderate"})]),
+        ("There is an effusion on the left, none on the right.",
+         [("present", {"side": "left"}), ("absent", {"side": "right"})]),
+    ],
+)  # fmt: skip
+def test_the_other_side_after_a_comma(text: str, expected: list[tuple[str, dict[str, object]]]) -> None:
+    found = [(m.certainty, attributes(m)) for m in EXTRACTOR.read(text)]
+    assert found == expected
+
 
 REPORT = """INDICATION: Rule out pneumothorax. Cough with pneumonia last year.
 TECHNIQUE: PA and lateral views of the chest; prior sternotomy.

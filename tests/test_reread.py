@@ -18,6 +18,7 @@ from retrieval.extraction.extractor import Extractor
 from retrieval.index import open_index
 from retrieval.ontology.ontology import load
 from retrieval.records import Case, CaseId
+from retrieval.stores import case_postings
 from retrieval.stores.faiss_segments import FaissSegments
 from retrieval.stores.segmented import SegmentedStore
 from retrieval.stores.store import Entry, Store
@@ -205,6 +206,33 @@ def test_any_store_is_read_again_and_answers_as_before(store: Store) -> None:
     assert store.verify() == []
     store.rollback(store.snapshots()[-2].snapshot_id)
     assert reread(store, extractor()).read == 20
+
+
+@pytest.mark.parametrize("backend", ["faiss", QDRANT])
+def test_lists_of_another_form_are_made_again_also_where_they_are_staged(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(backend, tmp_path) as open_store:
+        store, ours = open_store(), extractor()
+        drawn = entries(range(12))
+        read = [
+            Entry(e.case.model_copy(update={"concepts": ours.read_report(e.case.report)}), e.vectors) for e in drawn
+        ]
+        store.stage(read)
+        store.publish()
+        store.stage(read[:4])  # an unfinished rereading by the version before
+        store.close()
+        monkeypatch.setattr(case_postings, "FORM", "postings-of-another-version")
+        store = open_store()
+        assert (store.unlisted(), store.unlisted("staged")) == (frozenset(ids(range(12))), frozenset(ids(range(4))))
+        report = reread(store, ours)
+        assert (report.read, report.resumed, report.unchanged) == (12, 0, 0)
+        assert (store.unlisted(), store.searchable(), store.staged()) == (frozenset(), 12, {})
+        after = store.entries(ids(range(12)))
+        assert [e.case for e in after] == [e.case for e in read]
+        assert [e.vectors.tobytes() for e in after] == [e.vectors.tobytes() for e in drawn]
+        assert reread(store, ours).unchanged == 12
+        assert store.verify() == []
 
 
 def test_an_empty_store_has_nothing_to_read(store: Store) -> None:

@@ -205,6 +205,9 @@ def test_a_leg_without_a_question_is_not_asked() -> None:
     evidence = retriever().retrieve(study(), unit(0.0), 5, Query(legs=("image", "text")))
     assert evidence.legs == ("image",)
     assert retriever().find(5, Query(legs=("image",), words="effusion")).cases == ()
+    for empty in (Query(words="no, not without"), Query(concepts=ConceptSet())):
+        evidence = retriever().find(5, empty)
+        assert (evidence.legs, evidence.cases) == ((), ())
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,12 @@ def test_both_forms_and_one_part_of_the_body_give_what_the_oracle_gives(store, j
     assert store.searchable() == judge.searchable() == 27
 
 
+@pytest.mark.parametrize("where", [Where(), *FILTERS], ids=str)
+def test_the_filters_keep_as_many_as_the_oracle(store, judge, where):
+    assert store.kept(where) == judge.kept(where)
+    assert store.unlisted() == frozenset()
+
+
 def test_the_filters_keep_what_they_say(store):
     everything = store.cases(list(store.contents()))
 

@@ -5,13 +5,22 @@ from typing import Final, Literal
 
 from retrieval.expert_scores import ExpertScores
 from retrieval.extraction.extractor import READ_SECTIONS
+from retrieval.extraction.tokens import tokenise, word_set
 from retrieval.mentions import ConceptId, ReadConcepts
 from retrieval.record import Record
 from retrieval.records import Case, CaseId, Report, SectionName
 
 Unit = Literal["mm", "ml", "%", "degrees", "Fr"]
 """Units after conversion: lengths are in mm, volumes in ml."""
-_NONE: Final = re.compile(r"\W*(?:none|no\b|not\b|n/?a\b|unavailable|without)", re.I)
+_NO: Final = re.compile(r"(?:there\s+(?:is|are|was|were)\s+)?(?:none|no|not|n/?a|unavailable|without)\b", re.I)
+_NOTHING_ELSE: Final = word_set(
+    "none no not n na unavailable available without there is are was were any the a or of to for in on at with this "
+    "time present currently provided given found made performed possible obtained applicable old older prior priors "
+    "previous earlier recent relevant similar dedicated direct outside other comparison comparisons compare study "
+    "studies exam exams examination examinations film films image images imaging radiograph radiographs radiography "
+    "chest x ray rays xray xrays cxr system pacs file record records /"
+)
+"""Words of a statement that there is nothing to compare with."""
 
 
 class Quantity(Record):
@@ -64,5 +73,14 @@ class CheckContext(Record):
 
 
 def earlier_study(comparison: str) -> bool | None:
-    """Whether a comparison section names an earlier study: not when it says "None"; None when it is empty."""
-    return None if not comparison.strip() else _NONE.match(comparison) is None
+    """Whether a comparison section names an earlier study: not when it says "None" and nothing else.
+
+    None when it is empty, and when it begins so and then says more that is no date or number.
+    """
+    parts = [part.strip() for part in re.split(r"[.;,:\n]", comparison) if re.search(r"\w", part)]
+    if not parts:
+        return None
+    if not _NO.match(parts[0]) or re.search(r"\d", comparison):
+        return True
+    whole = all(_NO.match(part) and _NOTHING_ELSE.issuperset(tokenise(part).words) for part in parts)
+    return False if whole else None

@@ -1,7 +1,8 @@
 """Words taken over from another patient's report that hold what can only be true of that patient.
 
 A copied phrase alone is no fault: reports share most of their wording. What must not be taken over is the side, the
-size, the date or the device of the other patient, unless this study is known to have the same.
+size, the date or the device of the other patient, unless this study is known to have the same. Words that stand in
+several of the retrieved cases are no single patient's, so a remark on them is soft.
 """
 
 import re
@@ -27,6 +28,7 @@ def copied(said: Said, context: CheckContext) -> Iterator[Remark]:
     if context.cases is None:
         return
     pieces = [(case, _pieces(case)) for case in context.cases]
+    texts = [_joined(_words(case.report.text)) for case in context.cases]
     for sentence in said.sentences:
         tokens = _words(sentence.text)
         if len(tokens.words) < _LONG:
@@ -35,8 +37,11 @@ def copied(said: Said, context: CheckContext) -> Iterator[Remark]:
             found = _longest_run(tokens, known)
             foreign = found and _foreign(said, context, sentence, found)
             if found and foreign:
-                explanation = f"These words are those of case {case.case_id}, another patient, with {foreign}."
-                yield remark_at(sentence, found, "COPY", "hard", explanation)
+                run = _joined(_words(sentence.text[found[0] : found[1]]))
+                count = sum(run in text for text in texts)
+                where = f"of case {case.case_id}, another patient" if count <= 1 else f"of {count} other patients"
+                explanation = f"These words are those {where}, with {foreign}."
+                yield remark_at(sentence, found, "COPY", "hard" if count <= 1 else "soft", explanation)
                 break
 
 
@@ -67,8 +72,10 @@ def _foreign(said: Said, context: CheckContext, sentence: SentenceAt, span: tupl
     for quantity, start, end in quantities(text):
         if quantity not in (context.measurements or ()):
             return f'the measurement "{" ".join(text[start:end].split())}"'
-    if _DATE.search(text):
-        return "a date"
+    given = " ".join((context.history or "").lower().split())
+    for date in _DATE.finditer(text):
+        if not re.search(rf"(?<![\w/]){re.escape(' '.join(date.group().lower().split()))}(?![\w/])", given):
+            return "a date"
     first, last = sentence.start + span[0], sentence.start + span[1]
     for m in sentence.mentions:
         if m.certainty == "absent" or not (first <= m.start and m.end <= last):
@@ -88,6 +95,11 @@ def _supported(said: Said, context: CheckContext, m: ConceptMention) -> bool:
     scores = context.experts.scores if context.experts else ()
     found = [s for s in scores if s.band == "present" and said.related(m.concept, s.concept)]
     return any(not opposite(s.side, m.side) for s in found)
+
+
+def _joined(tokens: Tokens) -> str:
+    """The words between blanks, so that a run of words is a part of it."""
+    return f" {' '.join(tokens.words)} "
 
 
 def _words(text: str) -> Tokens:

@@ -30,6 +30,8 @@ _BELONGS: Final = {
 """What comes with another device or with an operation that is known."""
 _ASTRAY: Final = ("azygos_vein", "right_ventricle", "inferior_vena_cava", "axilla")
 """Where no central catheter should end; jugular and subclavian veins are also where one enters."""
+_TOO_LOW: Final = ("carina", "main_bronchus", "bronchus")
+"""Where no tube for the windpipe should end."""
 _TOO_HIGH: Final = ("esophagus", "gastroesophageal_junction", "neck", "main_bronchus", "bronchus", "trachea")
 """Where no tube for the stomach should end."""
 _NOTICED: Final = re.compile(
@@ -40,6 +42,12 @@ _NOTICED: Final = re.compile(
 _ABOVE_CARINA: Final = re.compile(
     r"\b(?:above|from|proximal to|superior to)\s+(?:the\s+)?(?:level of the\s+)?carina", re.I
 )
+_IN_BRONCHUS: Final = re.compile(
+    r"\b(?:in|into|within|at|enter\w*|below|beyond|past|distal to)\s+(?:the\s+)?(?:(?:level|origin|orifice)\s+of\s+)?"
+    r"(?:the\s+)?(?:proximal\s+|distal\s+)?(?:(?:right|left)\s+)?(?:main|bronch|carina)",
+    re.I,
+)
+_VOLUMES: Final = re.compile(r"\blow(?:er)?[- ](?:lung |inspiratory )?volumes?\b", re.I)
 _LENGTH: Final = re.compile(r"(\d+(?:\.\d+)?)\s*-?\s*(mm|cm|millimet\w+|centimet\w+)", re.I)
 _TIP: Final = re.compile(r"\b(?:tip|ends?|ending|terminat\w+|projects?|projecting|side ?-?(?:hole|port))\b", re.I)
 
@@ -79,7 +87,7 @@ def device_position(said: Said, context: CheckContext) -> Iterator[Remark]:
     ]
     for m in _devices(said):
         sentence = said.sentence_of(m)
-        if _NOTICED.search(sentence.text):
+        if _NOTICED.search(_VOLUMES.sub("", sentence.text)):
             continue
         told = _misplaced(said, sentence, m, drained)
         if told:
@@ -92,6 +100,9 @@ def _misplaced(said: Said, sentence: SentenceAt, m: ConceptMention, drained: lis
         millimetres = _above_carina(sentence.text)
         if millimetres is not None and not _LOW <= millimetres <= _HIGH:
             return f"{millimetres / 10:g} cm above the carina lies outside the usual 3 to 7 cm"
+        astray = millimetres is None and set(m.sites) & set(said.ontology.ids(_TOO_LOW))
+        if astray and _IN_BRONCHUS.search(sentence.text):
+            return f"its tip should lie 3 to 7 cm above the carina, and {_at(said, m)} is named"
     elif _is(said, m, "central_venous_catheter"):
         if m.sites and _TIP.search(sentence.text) and set(m.sites) <= set(said.ontology.ids(_ASTRAY)):
             return f"its tip should lie low in the superior vena cava or by the right atrium, not in {_at(said, m)}"

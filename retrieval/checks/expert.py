@@ -113,7 +113,7 @@ def _denies_it(said: Said, m: ConceptMention, score: ExpertScore) -> bool:
         return True
     others = [
         o
-        for o in said.mentions
+        for o in said.few(said.mentions)
         if o.sentence != m.sentence and o.certainty != "absent" and said.related(o.concept, m.concept)
     ]
     if located and narrowing <= set(m.sites):

@@ -37,7 +37,7 @@ _PROJECTED: Final = re.compile(
 def side_against_expert(said: Said, context: CheckContext) -> Iterator[Remark]:
     """A finding on the left that the classifier located on the right, or the other way round."""
     located = [s for s in (context.experts.scores if context.experts else ()) if s.band == "present" and s.side]
-    sided = [m for m in said.mentions if m.certainty != "absent" and m.side]
+    sided = said.few([m for m in said.mentions if m.certainty != "absent" and m.side])
     for m in sided:
         scores = [s for s in located if said.related(m.concept, s.concept)]
         exact = [s for s in scores if s.concept == m.concept]
@@ -56,7 +56,9 @@ def side_against_expert(said: Said, context: CheckContext) -> Iterator[Remark]:
 
 def side_between_sections(said: Said, context: CheckContext) -> Iterator[Remark]:
     """A finding that is on one side only in the findings and on the other only in the impression."""
-    sided = [m for m in said.mentions if m.certainty != "absent" and m.side and said.ontology[m.concept].kind != "view"]
+    sided = said.few(
+        [m for m in said.mentions if m.certainty != "absent" and m.side and said.ontology[m.concept].kind != "view"]
+    )
     for m in sided:
         if said.section_of(m) != "impression" or m.side == "bilateral":
             continue
@@ -90,7 +92,7 @@ def impossible_site(said: Said, context: CheckContext) -> Iterator[Remark]:
 def _may_be_there(said: Said, m: ConceptMention) -> bool:
     """Whether any of its sites lies in a region where the concept can be; "thorax" and "bone" are everywhere."""
     regions = {r for site in said.ontology.ids(said.ontology[m.concept].site) for r in _regions(said, site)}
-    if not regions or _PROJECTED.search(said.sentence_of(m).text):
+    if not regions or said.has(_PROJECTED, m):
         return True
     near = regions | {r for region in regions for r in _NEAR[region]}
     return any(not _regions(said, site) or _regions(said, site) & near for site in m.sites)

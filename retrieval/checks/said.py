@@ -1,6 +1,7 @@
 """A report as the checks see it: its sentences, what each says, and when two statements speak of one thing."""
 
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from retrieval.checks.remark import Remark, RemarkCode, Severity
@@ -21,6 +22,9 @@ _MODERATE: Final = 4
 """Rank of moderate size or severity: who denies a large effusion leaves a small one open, not the other way round."""
 _BARE_DENIALS: Final = frozenset(("focal", "diffuse", "acute"))
 """Modifiers that a denial may carry and still deny the finding as such."""
+_FEW: Final = 200
+"""Mentions of which each is compared with each; a report has fewer."""
+_EQUAL: Final = 2
 _URGENT: Final = ("critical", "significant")
 
 
@@ -68,15 +72,42 @@ class Said:
         """In the order of the text."""
         self.mentions = tuple(m for s in found for m in s.mentions)
         """In the order of the text."""
-        self._sections = {s.number: s.section for s in found}
+        self._has: dict[tuple[re.Pattern[str], int], bool] = {}
+        self._sentences = {s.number: s for s in found}
 
     def section_of(self, mention: ConceptMention) -> SectionName:
         """The section a mention stands in."""
-        return self._sections[mention.sentence]
+        return self._sentences[mention.sentence].section
 
     def sentence_of(self, mention: ConceptMention) -> SentenceAt:
         """The sentence a mention stands in."""
-        return next(s for s in self.sentences if s.number == mention.sentence)
+        return self._sentences[mention.sentence]
+
+    def has(self, pattern: re.Pattern[str], mention: ConceptMention) -> bool:
+        """Whether the sentence of a mention holds a pattern; looked up once a sentence."""
+        key = (pattern, mention.sentence)
+        if key not in self._has:
+            self._has[key] = bool(pattern.search(self.sentence_of(mention).text))
+        return self._has[key]
+
+    def few(self, mentions: Sequence[ConceptMention]) -> Sequence[ConceptMention]:
+        """The mentions for rules that compare each with each: of more than any report has, the first that differ.
+
+        Of equal ones two are kept, so that there is one in another sentence.
+        """
+        if len(mentions) <= _FEW:
+            return mentions
+        times: dict[tuple[object, ...], int] = {}
+        kept: list[ConceptMention] = []
+        for m in mentions:
+            what = (self.section_of(m), m.concept, m.certainty, m.side, m.sites, m.severity, m.size, m.modifiers,
+                    m.change, m.measurement and m.measurement.millimetres)  # fmt: skip
+            times[what] = times.get(what, 0) + 1
+            if times[what] <= _EQUAL:
+                kept.append(m)
+            if len(kept) == _FEW:
+                break
+        return kept
 
     def name(self, concept: ConceptId) -> str:
         """What a radiologist calls it."""

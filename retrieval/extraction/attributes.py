@@ -57,6 +57,7 @@ _VERBS: Final = word_set("""
     is are was were has have had show shows demonstrate demonstrates contain contains appear appears may could might
     remain remains suggest suggests represent represents seen noted identified
 """)
+_PREDICATE: Final = word_set("has have was were been")
 _ARTICLES: Final = word_set("the a an his her their")
 _LINKS: Final = frozenset((",", "and", "or", "/", "to"))
 _GOES_ON: Final = frozenset(("with", "which", "while"))
@@ -84,6 +85,47 @@ def bind(
     return owned
 
 
+class Tail(NamedTuple):
+    """What is said of a finding's other side after a comma, without its name ("effusion on the left, none right")."""
+
+    owner: int
+    """The span that is meant."""
+    first: int
+    """First token."""
+    last: int
+    """Last token, included."""
+    denied: bool
+    """Whether it is not there on that side."""
+
+
+def tails(
+    words: Sequence[str], spans: Sequence[Span], attributes: Sequence[AttributeAt], ends: Sequence[int]
+) -> list[Tail]:
+    """The elliptic tails of a sentence; of a finding whose own side is not given there are none."""
+    if "," not in words or sum(a.what == "side" and a.value != "bilateral" for a in attributes) < 2:
+        return []
+    found = []
+    for comma in (i for i, word in enumerate(words) if word == ","):
+        first = comma + 2 if words[comma + 1 : comma + 2] == ["and"] else comma + 1
+        stop = min(
+            [len(words), *(e for e in ends if e > comma), *(i for i in range(first, len(words)) if words[i] in ",.;")]
+        )
+        at = next((i for i in range(first, stop) if words[i] in ("on", "in")), stop)
+        degree = {i for a in attributes if a.what in ("size", "severity") for i in range(a.first, a.last + 1)}
+        denied = words[first:at] in (["none"], ["no"])
+        if not denied and not (at > first and degree.issuperset(range(first, at))):
+            continue
+        if any(s.last >= first and s.first < stop for s in spans):
+            continue
+        begin = max([0, *(e + 1 for e in ends if e < comma)])
+        before = [i for i, s in enumerate(spans) if begin <= s.first and s.last < comma]
+        own = {a.value for a in attributes if a.what == "side" and begin <= a.first < comma}
+        other = {a.value for a in attributes if a.what == "side" and first <= a.first < stop}
+        if len(before) == 1 and {*own, *other} == {"left", "right"} and len(own) == len(other) == 1:
+            found.append(Tail(before[0], first, stop - 1, denied))
+    return found
+
+
 def _owner(
     words: Sequence[str], spans: Sequence[Span], at: AttributeAt, taken: Collection[int], ends: Sequence[int]
 ) -> tuple[int | None, bool]:
@@ -101,6 +143,8 @@ def _owner(
         if crossed and (after is not None or any(words[e] not in _GOES_ON for e in crossed)):
             before = None
     blocked = "end" if after is None else _blocked(words, at.last + 1, spans[after].first, taken)
+    if at.what == "change" and before is not None and words[at.first] in _PREDICATE:
+        return before, True  # "the tube has been removed and a line placed"
     led_by = _led_by(words, at.first, taken)
     if led_by == "preposition" and before is not None:
         return before, True
@@ -201,6 +245,8 @@ def attributes_among(
         found.append(AttributeAt(_what(c), c.id, p.first, p.last))
     for i, word in enumerate(tokens.words):
         side = _SIDES.get(word)
+        if word == "both" and tokens.words[i + 1 : i + 2] in (["absent"], ["resolved"]):
+            continue
         if side is not None and (i not in within or word in _ABBREVIATED):
             found.append(AttributeAt("side", side, i, i))
     if any(word[:1].isdigit() for word in tokens.words):

@@ -28,6 +28,13 @@ _FORWARD: Final[frozenset[str]] = frozenset({"deny_after", "deny_new", "open_nex
 _BACKWARD: Final[frozenset[str]] = frozenset({"deny_before", "open_before", "elsewhere_before"})
 _VERBS: Final = word_set("is are was were has have had there show shows demonstrate demonstrates appear appears")
 _STOPS: Final = frozenset((";", "."))
+_ANSWERS: Final = word_set("none no negative absent nil")
+_CLOSES: Final = frozenset((";", ".", ",", ")"))
+_LINKED: Final = frozenset((",", "and", "or", "/"))
+_PLANNED: Final = word_set("consider considered recommend recommended before prior planned for if may")
+_GENERIC: Final = word_set(
+    "evidence finding findings sign signs feature features abnormality abnormalities change changes"
+)
 _MAX_BACK: Final = 20
 """Tokens a backward cue reaches: a list of findings, not a page."""
 
@@ -57,8 +64,11 @@ def judge(
 ) -> list[Verdict]:
     """One verdict for each span; `cues` in order, `history_counts` are spans that history states like any other."""
     verdicts: list[Verdict] = ["present"] * len(spans)
-    if not spans or (not cues and "or" not in words):
+    answered, answers = _answered(words, spans, history_counts)
+    if not spans or (not cues and not answered and "or" not in words):
         return verdicts
+    if answers:
+        cues = [c for c in cues if c.first not in answers]
     stops = _stops(words, cues)
     for i in range(len(spans)):
         forward = _forward(words, i, spans, cues, stops)
@@ -75,7 +85,32 @@ def judge(
                 if verdicts[i] == "present":
                     verdicts[i] = "uncertain"
     _alternatives(words, spans, cues, verdicts)
+    for i in answered:
+        verdicts[i] = "absent"
     return verdicts
+
+
+def _answered(words: Sequence[str], spans: Sequence[Span], devices: Collection[int]) -> tuple[set[int], set[int]]:
+    """The spans that the word right behind them denies ("effusion: none", "tube removal"), and where it stands."""
+    answered: set[int] = set()
+    answers: set[int] = set()
+    for i, span in enumerate(spans):
+        at = span.last + 1
+        if at < len(words) and words[at] in (":", "("):
+            at += 1
+        if at >= len(words):
+            continue
+        if words[at] == "removal":
+            taken_out = i in devices and words[at + 1 : at + 2] != ["of"] and _PLANNED.isdisjoint(words[: span.first])
+            if at == span.last + 1 and taken_out:
+                answered.add(i)
+        elif words[at] in _ANSWERS and (at + 1 == len(words) or words[at + 1] in _CLOSES):
+            answers.add(at)
+            answered.add(i)
+            while i and _LINKED.issuperset(words[spans[i - 1].last + 1 : spans[i].first]):
+                i -= 1
+                answered.add(i)
+    return answered, answers
 
 
 def _stops(words: Sequence[str], cues: Sequence[CueAt]) -> list[int]:
@@ -100,6 +135,8 @@ def _forward(
             continue  # it belonged to another
         if c.cue == "elsewhere_after" and "," in words[c.last : span.first]:
             continue
+        if words[c.first] in ("absence", "lack") and _concluded(words, c, span, spans):
+            continue
         if c.cue in ("deny_after", "deny_new"):
             # A list can only have ended after something was denied ("no acute, displaced fractures are seen").
             denied = [s.last for s in spans if c.last < s.last < span.first]
@@ -111,6 +148,17 @@ def _forward(
             return "elsewhere"
         return _VERDICT[c.cue]
     return None
+
+
+def _concluded(words: Sequence[str], c: CueAt, span: Span, spans: Sequence[Span]) -> bool:
+    """Whether an absence is itself a sign of what follows ("absence of lung markings suggests pneumothorax")."""
+    for i in range(c.last + 2, span.first):
+        if words[i] in ("suggest", "indicate") and words[i - 1] != "to":
+            return True
+        if words[i] in ("suggesting", "indicating") or words[i : i + 2] == ["consistent", "with"]:
+            named = any(c.last < s.first < i for s in spans)
+            return not named and _GENERIC.isdisjoint(words[c.last + 1 : i])
+    return False
 
 
 def _restarted(words: Sequence[str], begin: int, until: int, cues: Sequence[CueAt], stops: Sequence[int]) -> bool:
@@ -143,6 +191,8 @@ def _denied_already(
         if c.cue in ("deny_after", "deny_new"):
             if any(c.last < stop < opening.first for stop in stops):
                 return False
+            if words[c.first] in ("absence", "lack") and _concluded(words, c, Span(opening.last + 1, 0), spans):
+                continue
             denied = [s.last for s in spans if c.last < s.last < opening.first]
             return "," not in words[max(denied, default=c.last) : opening.first]
     return False

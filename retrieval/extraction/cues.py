@@ -57,6 +57,20 @@ def _no_earlier() -> list[str]:
     return [f"no {earlier} {study}" for earlier in ("prior", "previous") for study in _lines(studies)]
 
 
+def _not_gone() -> list[str]:
+    """A going that is denied or not finished: what it is said of is still there."""
+    degree = _lines("no, no complete, no interval, no significant, no significant interval, near, near complete, "
+                    "nearly complete, almost complete, incomplete, partial, partial interval, interval partial, no "
+                    "evidence of, without, without interval")  # fmt: skip
+    adverb = ("", " yet", " completely", " fully", " entirely", " significantly", " appreciably")
+    return [
+        *(f"{d} resolution of" for d in degree),
+        *(f"{has}not{a} {gone}" for has in ("", "has ", "have ", "is ", "are ") for a in adverb
+          for gone in ("resolved", "improved", "cleared")),
+        *(f"{part} resolved" for part in ("incompletely", "partially", "almost completely", "nearly completely")),
+    ]  # fmt: skip
+
+
 CUES: Final[Mapping[Cue, list[str]]] = {
     "deny_after": _lines("""
         no, without, negative for, free of, free from, clear of, absence of, absent, lack of, lacks, devoid of, nor,
@@ -72,7 +86,8 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         is absent, are absent, has resolved, have resolved, has cleared, have cleared, resolved, has been removed,
         have been removed, been removed, was removed, were removed, is excluded, are excluded, is ruled out, ruled
         out, not present, has since resolved, have since resolved, completely resolved, has completely resolved,
-        have completely resolved, has disappeared, have disappeared, is gone, no longer, no longer there
+        have completely resolved, has disappeared, have disappeared, is gone, no longer, no longer there, are both
+        absent, were both absent, are all absent, are also absent, is also absent
         """),
     ],
     "deny_new": _lines("""
@@ -119,7 +134,7 @@ CUES: Final[Mapping[Cue, list[str]]] = {
         concern for, clinical concern of, clinically concern for, clinical suspicion for, clinical suspicion of,
         clinical correlation for, correlate for, correlation for, correlate with, correlation with, clinical history
         of, patient with, in patients with, risk of, at risk for, signs or symptoms of, symptoms of, clinical
-        symptoms of, clinical signs of, clinical evidence of
+        symptoms of, clinical signs of, clinical evidence of, r/o, ?
     """),
     "elsewhere_before": [
         *(f"may not be {seen}" for seen in _SEEN),
@@ -147,6 +162,7 @@ CUES: Final[Mapping[Cue, list[str]]] = {
     """),
     "idle": [
         *_no_earlier(),
+        *_not_gone(),
         *_lines("""
         no change, no changes, no change in, no significant change, no significant change in, no significant
         interval change, no significant interval change in, no interval change, no interval change in, no

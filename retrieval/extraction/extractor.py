@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from retrieval.extraction.attributes import AttributeAt, What, attributes_among, bind, measurement_at
+from retrieval.extraction.attributes import AttributeAt, What, attributes_among, bind, measurement_at, tails
 from retrieval.extraction.certainty import Verdict, judge
 from retrieval.extraction.cues import CUES, FREE
 from retrieval.extraction.matches import (
@@ -59,7 +59,7 @@ class Extractor:
         self._gaps = GapPatterns((words, c.id) for c in ontology.written for words in c.gap_synonyms)
         self._concepts = {c.id: c for c in ontology.written}
         self._normals = normals_by_structure(ontology)
-        self._no_new = ontology["no_new"].id
+        self._no_new, self._persistent, self._resolved = (ontology[c].id for c in ("no_new", "persistent", "resolved"))
         self.identity = ExtractorIdentity(f"concepts-1/{ontology.version}/{_rules()}" + _digest(further))
 
     def read_report(self, report: Report) -> ReadConcepts:
@@ -124,11 +124,19 @@ class Extractor:
         lasting = [i for i, m in enumerate(matches) if m.concept.kind in ("device", "postoperative")]
         verdicts = judge(words, spans, cues, lasting)
         # 4. Attributes, and the mentions.
-        owned = bind(words, spans, attributes_among(text, tokens, lesser, taken), ends)
+        attributes = attributes_among(text, tokens, lesser, taken)
+        others = tails(words, spans, attributes, ends)
+        apart = {a: t for t in others for a in attributes if t.first <= a.first <= t.last}
+        owned = bind(words, spans, [a for a in attributes if a not in apart], ends)
+        read = [*zip(matches, verdicts, owned, strict=True)]
+        for t in others:
+            if verdicts[t.owner] in ("present", "absent"):
+                there = Match(matches[t.owner].concept, tuple(range(t.first, t.last + 1)))
+                read.append((there, "absent" if t.denied else "present", [a for a in attributes if apart.get(a) == t]))
+        if others:
+            read.sort(key=lambda r: (r[0].tokens, r[0].concept.id))
         return [
-            self._mention(m, verdict, own, text, tokens, sentence)
-            for m, verdict, own in zip(matches, verdicts, owned, strict=True)
-            if verdict != "elsewhere"
+            self._mention(m, verdict, own, text, tokens, sentence) for m, verdict, own in read if verdict != "elsewhere"
         ]
 
     def _within(self, words: Sequence[str], matches: Sequence[Match]) -> list[tuple[Phrase, Concept]]:
@@ -146,7 +154,9 @@ class Extractor:
     ) -> ConceptMention:
         certainty: Certainty = verdict if verdict in ("present", "absent") else "uncertain"
         first: dict[What, str] = {}
-        for attribute in own:
+        # What is gone does not persist, and what is there is not gone.
+        never = {"absent": self._persistent, "present": self._resolved}.get(verdict)
+        for attribute in (a for a in own if a.what != "change" or a.value != never):
             first.setdefault(attribute.what, attribute.value)
         sites = tuple(dict.fromkeys(ConceptId(a.value) for a in own if a.what == "site"))
         measured = first.get("measurement")

@@ -56,8 +56,7 @@ def concept_set(case: Case) -> ConceptSet | None:
     if case.concepts is None:
         return None
     ontology = load()
-    known = tuple(m for m in case.concepts.mentions if m.concept in ontology)
-    return concepts_of_report(case.concepts.model_copy(update={"mentions": known}), ontology)
+    return concepts_of_report(case.concepts.within(ontology), ontology)
 
 
 def known(query: ConceptSet) -> ConceptSet:

@@ -59,6 +59,10 @@ class MemoryStore:
         kept = self._visible() if among == "visible" else self._staged
         return {case_id: entry.case.extractor for case_id, entry in kept.items()}
 
+    def unlisted(self, among: Literal["visible", "staged"] = "visible") -> frozenset[CaseId]:
+        """None ever: there are no lists here."""
+        return frozenset()
+
     def stage(self, entries: Sequence[Entry]) -> None:
         for entry in accept(entries, self._dimension, self.erased):
             self._staged[entry.case.case_id] = entry
@@ -160,6 +164,9 @@ class MemoryStore:
 
     def searchable(self) -> int:
         return len(self._read())
+
+    def kept(self, where: Where) -> int:
+        return len(self._kept(where))
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         return [entry.case for entry in self.entries(case_ids)]

@@ -101,6 +101,20 @@ class OpenSnapshot:
             visible.update(pair for ordinal, pair in enumerate(segment.extractors()) if ordinal not in hidden)
         return visible
 
+    def unlisted(self) -> frozenset[CaseId]:
+        """See `Store.unlisted`."""
+        found: set[CaseId] = set()
+        for segment, gone in self.parts:
+            hidden = set(gone.tolist())
+            told = enumerate(read_and_listed(segment))
+            found |= {i for ordinal, (i, (read, listed)) in told if read and not listed and ordinal not in hidden}
+        return frozenset(found)
+
+    def kept(self, where: Where) -> int:
+        """See `Store.kept`."""
+        excluded = self.excluded(where)
+        return sum(len(segment.contents()) - len(out) for (segment, _), out in zip(self.parts, excluded, strict=True))
+
     def _each(self, case_ids: Sequence[CaseId], read: Callable[[Segment, list[int]], list[T]]) -> list[T]:
         """What `read` gives for the visible cases of those ids, in that order; raises UnknownCase."""
         found: dict[CaseId, T] = {}
@@ -141,6 +155,13 @@ def open_snapshot(books: Books, manifest: Manifest, ledger: Ledger) -> OpenSnaps
         parts.append((segment, gone))
     snapshot = manifest.snapshot().model_copy(update={"cases": cases, "images": images})
     return OpenSnapshot(snapshot, tuple(parts))
+
+
+def read_and_listed(segment: Segment) -> list[tuple[CaseId, tuple[bool, bool]]]:
+    """Case id, whether anything has read its report and whether the lists here have it, of every case, by ordinal."""
+    extractors, kept = segment.extractors(), segment.postings()
+    listed = [False] * len(extractors) if kept is None else kept.read.tolist()
+    return [(case_id, (by is not None, has)) for (case_id, by), has in zip(extractors, listed, strict=True)]
 
 
 def by_similarity(hit: Hit) -> tuple[float, CaseId, int]:

@@ -25,7 +25,7 @@ from retrieval.stores.checking import discard_damaged, store_faults, whole_snaps
 from retrieval.stores.documents import Ledger, Manifest, Pointer
 from retrieval.stores.erasure import count_found, purge, unstage
 from retrieval.stores.merging import merge
-from retrieval.stores.reading import OpenSnapshot, open_snapshot
+from retrieval.stores.reading import OpenSnapshot, open_snapshot, read_and_listed
 from retrieval.stores.segments import Segment, Segments
 from retrieval.stores.store import RETAINED_SNAPSHOTS, Entry, Snapshot
 from retrieval.where import EVERYWHERE, Hit, Match, Where
@@ -89,6 +89,12 @@ class SegmentedStore:
             return self._steadily(lambda: self._waiting(lambda segment: segment.extractors()))
         return {} if self._view is None else self._view.extractors()
 
+    def unlisted(self, among: Literal["visible", "staged"] = "visible") -> frozenset[CaseId]:
+        if among == "visible":
+            return frozenset() if self._view is None else self._view.unlisted()
+        waiting = self._steadily(lambda: self._waiting(read_and_listed))
+        return frozenset(case_id for case_id, (read, listed) in waiting.items() if read and not listed)
+
     def nearest(self, vectors: Vectors, limit: int, where: Where = EVERYWHERE) -> list[list[Hit]]:
         return self._published().nearest(vectors, limit, where)
 
@@ -123,6 +129,9 @@ class SegmentedStore:
 
     def searchable(self) -> int:
         return 0 if self._view is None else self._view.legs.cases
+
+    def kept(self, where: Where) -> int:
+        return 0 if self._view is None else self._view.kept(where)
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         if self._view is None:

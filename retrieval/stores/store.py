@@ -69,6 +69,12 @@ class Store(Protocol):
         In the order of storage, in which `entries` is fastest.
         """
 
+    def unlisted(self, among: Literal["visible", "staged"] = "visible") -> frozenset[CaseId]:
+        """Cases that something has read and yet no search by report finds: their lists are of another form or ontology.
+
+        Staged again, they are found.
+        """
+
     def stage(self, entries: Sequence[Entry]) -> None:
         """Write entries durably; a case staged again, or already visible, is replaced at publication.
 
@@ -132,6 +138,9 @@ class Store(Protocol):
 
     def searchable(self) -> int:
         """How many visible cases the concept and text legs can find: those that somebody has read."""
+
+    def kept(self, where: Where) -> int:
+        """How many visible cases a search with these filters may find; `where.group` leaves out none."""
 
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         """The visible cases of those ids, in that order; raises UnknownCase, also before the first publication."""
