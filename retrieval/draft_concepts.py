@@ -19,7 +19,6 @@ from retrieval.expert_scores import ExpertScore, ExpertScores
 from retrieval.mentions import ConceptId, ConceptMention, Side
 from retrieval.ontology.concept import Acuity, Kind
 from retrieval.ontology.ontology import Ontology
-from retrieval.ranking.concept_sets import Places
 from retrieval.record import Record
 from retrieval.records import CaseId, RetrievedCase
 
@@ -183,8 +182,7 @@ def _concept(
 
 
 def _place(sites: Sequence[ConceptId], ontology: Ontology) -> ConceptId | None:
-    places = Places(ontology)
-    return next((place for place in sites if all(places.lies_in(site, place) for site in sites)), None)
+    return next((place for place in sites if all(place in ontology.around(site) for site in sites)), None)
 
 
 def _standing(score: ExpertScore | None, cases: int, of: int, settings: DraftConceptSettings) -> Standing:

@@ -19,7 +19,7 @@ from retrieval.checks.check import check
 from retrieval.checks.context import CheckContext, SimilarReport, earlier_study
 from retrieval.checks.remark import Checked, Remark
 from retrieval.errors import RequestError
-from retrieval.extraction.extractor import Extractor
+from retrieval.extraction.extractor import embedded
 from retrieval.mentions import ConceptId
 from retrieval.ontology.ontology import load
 from retrieval.records import Evidence, PatientKey, Report, RetrievedCase, SectionName, ViewPosition
@@ -42,7 +42,7 @@ def check_report(given: str, console: Console, context: CheckContext, *, as_json
     `context` is what is known beside the report; what it leaves open is taken from the report's own sections.
     """
     report = read_given(given, context.sections)
-    checked = check(report, _completed(context, report), Extractor(load()))
+    checked = check(report, _completed(context, report), embedded())
     if as_json:
         sys.stdout.write(checked.model_dump_json(indent=2) + "\n")
     else:
@@ -60,6 +60,8 @@ def show_remarks(console: Console, checked: Checked, report: Report) -> None:
     if lacking:
         codes = ", ".join(dict.fromkeys(rule.code for rule in checked.not_run))
         console.print(f"not checked in full: {codes}; not known: {', '.join(lacking)}")
+    if checked.crowded:
+        console.print("not all compared with each other: this text says more than a report; check its parts")
 
 
 def context_of(evidence: Path | None, *, has_prior: bool | None = None) -> CheckContext:

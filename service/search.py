@@ -10,12 +10,13 @@ from typing import Final, get_args
 from retrieval.asking import anatomy_asked, both, findings_asked, text_asked
 from retrieval.comparison import ConceptSet
 from retrieval.errors import RequestError
+from retrieval.extraction.extractor import embedded
 from retrieval.ranking.text import words_of
 from retrieval.records import CaseId, GateVerdict, Leg, PatientKey, Sex, SimilarCases, ViewGroup, ViewPosition
 from retrieval.retriever import Query
 from retrieval.terminal import count
 from retrieval.where import Where
-from service.wiring import Desk, extractor
+from service.wiring import Desk
 
 MAX_CASES: Final = 1000
 """More similar cases than anyone looks at."""
@@ -108,7 +109,7 @@ def _query(options: argparse.Namespace) -> Query:
             raise RequestError(f"{band[:100]!r} is no age band", fix="write it as 60-69, from 0-9 to 80-89, or 90+")
     words, concepts, wanted, anatomy = "", None, ConceptSet(), None
     if options.text or options.finding or options.anatomy:
-        reader = extractor()
+        reader = embedded()
         if options.text:
             concepts, words = text_asked(options.text, reader)
         wanted = findings_asked(options.finding, reader)

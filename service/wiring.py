@@ -8,11 +8,9 @@ from pathlib import Path
 
 from generation.drafter import Drafter
 from generation.summary import summary_of
-from retrieval.extraction.extractor import Extractor
 from retrieval.gate import Gate
 from retrieval.index import open_index
 from retrieval.look import look
-from retrieval.ontology.ontology import load
 from retrieval.pixels.sandbox import Readers
 from retrieval.records import PatientKey, ViewPosition
 from retrieval.retriever import Retriever
@@ -30,11 +28,6 @@ class Desk:
     def read(self, paths: Sequence[Path], *, view: ViewPosition | None, patient_key: PatientKey | None) -> ReadStudy:
         """Read files or a folder as one study; raises the errors of `read_study`."""
         return read_study(paths, self.readers, view=view, patient_key=patient_key)
-
-
-def extractor() -> Extractor:
-    """What reads a person's words: the embedded ontology's, which ids of every index are in."""
-    return Extractor(load())
 
 
 @contextmanager

@@ -11,30 +11,11 @@ from retrieval.expert_scores import ExpertScore, ExpertScores
 from retrieval.extraction.extractor import Extractor
 from retrieval.mentions import ConceptId
 from retrieval.ontology.ontology import load
-from retrieval.records import Case, CaseId, CaseImage, FoundBy, ImageDigest, PatientKey, RetrievedCase, StudyUid
-from retrieval.sections import compose_report
+from retrieval.records import FoundBy, RetrievedCase
+from tests.retrieved_cases import retrieved_case
 
 EXTRACTOR = Extractor(load())
 EFFUSION = "Small left pleural effusion."
-
-
-def case(case_id: str, findings: str, similarity: float, *, read: bool = True) -> RetrievedCase:
-    report = compose_report(findings=findings, impression="")
-    return RetrievedCase(
-        case=Case(
-            case_id=CaseId(case_id),
-            patient_key=PatientKey(case_id),
-            study_instance_uid=StudyUid(case_id),
-            images=(CaseImage(digest=ImageDigest("0" * 64), view="PA"),),
-            report=report,
-            source="invented",
-            licence="none",
-            content="0" * 64,
-            concepts=EXTRACTOR.read_report(report) if read else None,
-        ),
-        rank=1,
-        similarity=similarity,
-    )
 
 
 def experts(**probabilities: float) -> ExpertScores:
@@ -52,7 +33,11 @@ def kept(
 
 
 def test_a_far_case_is_left_out_even_where_few_are_near() -> None:
-    cases = [case("near", EFFUSION, 0.4), case("half", EFFUSION, 0.2), case("far", EFFUSION, 0.19)]
+    cases = [
+        retrieved_case("near", EFFUSION, 0.4),
+        retrieved_case("half", EFFUSION, 0.2),
+        retrieved_case("far", EFFUSION, 0.19),
+    ]
     assert kept(cases, None) == ["near", "half"]
     assert agreeing(cases, None, load()).left_out == {"far": "DISSIMILAR"}
     assert kept(cases, None, AgreementSettings(floor=0)) == ["near", "half", "far"]
@@ -60,14 +45,18 @@ def test_a_far_case_is_left_out_even_where_few_are_near() -> None:
 
 
 def test_nearness_is_counted_from_an_arbitrary_case_upwards() -> None:
-    cases = [case("near", EFFUSION, 0.9), case("usual", EFFUSION, 0.7), case("half", EFFUSION, 0.8)]
+    cases = [
+        retrieved_case("near", EFFUSION, 0.9),
+        retrieved_case("usual", EFFUSION, 0.7),
+        retrieved_case("half", EFFUSION, 0.8),
+    ]
     assert kept(cases, None) == ["near", "usual", "half"]
     assert kept(cases, None, AgreementSettings(usual=0.7)) == ["near", "half"]
-    assert kept([case("all usual", EFFUSION, 0.7)], None, AgreementSettings(usual=0.7)) == []
+    assert kept([retrieved_case("all usual", EFFUSION, 0.7)], None, AgreementSettings(usual=0.7)) == []
 
 
 def test_a_concept_that_this_ontology_lacks_is_passed_over() -> None:
-    known = case("known", EFFUSION, 0.4)
+    known = retrieved_case("known", EFFUSION, 0.4)
     read = known.case.concepts
     assert read
     mention = read.mentions[0].model_copy(update={"sites": (ConceptId("PRELIM:9998"),)})
@@ -83,8 +72,10 @@ def test_a_concept_that_this_ontology_lacks_is_passed_over() -> None:
 
 
 def test_similarities_of_two_legs_are_not_compared() -> None:
-    text = case("text", EFFUSION, 12.5).model_copy(update={"found_by": (FoundBy(leg="text", rank=1, similarity=12.5),)})
-    assert kept([text, case("image", EFFUSION, 0.4)], None) == ["text", "image"]
+    text = retrieved_case("text", EFFUSION, 12.5).model_copy(
+        update={"found_by": (FoundBy(leg="text", rank=1, similarity=12.5),)}
+    )
+    assert kept([text, retrieved_case("image", EFFUSION, 0.4)], None) == ["text", "image"]
 
 
 @pytest.mark.parametrize(
@@ -104,18 +95,22 @@ def test_similarities_of_two_legs_are_not_compared() -> None:
 def test_agreement_is_the_share_of_settled_findings_that_both_have(
     report: str, scores: dict[str, float], agreement: float
 ) -> None:
-    assert agreeing([case("a", report, 0.5)], experts(**scores), load()).agreement == {"a": agreement}
+    assert agreeing([retrieved_case("a", report, 0.5)], experts(**scores), load()).agreement == {"a": agreement}
 
 
 def test_a_case_against_the_experts_is_left_out_and_nobody_takes_its_place() -> None:
-    cases = [case("a", "Cardiomegaly.", 0.5), case("b", EFFUSION, 0.45), case("c", EFFUSION, 0.1)]
+    cases = [
+        retrieved_case("a", "Cardiomegaly.", 0.5),
+        retrieved_case("b", EFFUSION, 0.45),
+        retrieved_case("c", EFFUSION, 0.1),
+    ]
     found = agreeing(cases, experts(pleural_effusion=0.9, cardiomegaly=0.05), load())
     assert [c.case.case_id for c in found.kept] == ["b"]
     assert found.left_out == {"a": "DISAGREES", "c": "DISSIMILAR"}
 
 
 def test_a_case_that_nothing_has_read_does_not_speak() -> None:
-    assert agreeing([case("a", EFFUSION, 0.5, read=False)], None, load()).left_out == {"a": "UNREAD"}
+    assert agreeing([retrieved_case("a", EFFUSION, 0.5, read=False)], None, load()).left_out == {"a": "UNREAD"}
 
 
 @pytest.mark.parametrize(
@@ -137,6 +132,6 @@ def test_what_is_settled_carries_up_when_present_and_down_when_absent(
 
 
 def test_only_what_the_experts_leave_open_is_taken_from_a_case() -> None:
-    told = case("a", "Small left pleural effusion. Mild cardiomegaly. Tortuous aorta.", 0.5)
+    told = retrieved_case("a", "Small left pleural effusion. Mild cardiomegaly. Tortuous aorta.", 0.5)
     settled = Settled(load(), experts(pleural_effusion=0.9, cardiomegaly=0.4))
     assert [load()[m.concept].slug for m in supplementary(told, settled)] == ["cardiomegaly", "tortuous_aorta"]

@@ -304,7 +304,7 @@ class Pieces:
         return list(self.cut[text])
 
     def decode(self, tokens: Sequence[int], /) -> str:
-        raise NotImplementedError
+        return "".join(self.pieces(tokens))
 
     def pieces(self, tokens: Sequence[int], /) -> list[str]:
         return [self.known[token] for token in tokens]

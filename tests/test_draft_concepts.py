@@ -13,34 +13,15 @@ from retrieval.expert_scores import ExpertScore, ExpertScores
 from retrieval.extraction.extractor import Extractor
 from retrieval.mentions import Side
 from retrieval.ontology.ontology import load
-from retrieval.records import Case, CaseId, CaseImage, ImageDigest, PatientKey, RetrievedCase, StudyUid
-from retrieval.sections import compose_report
+from retrieval.records import RetrievedCase
+from tests.retrieved_cases import retrieved_case
 
 GOLDEN = Path(__file__).parent / "golden" / "concepts"
 EXTRACTOR = Extractor(load())
 
 
 def cases(*reports: str) -> list[RetrievedCase]:
-    return [_case(f"case-{i}", text, 0.5 - i / 100) for i, text in enumerate(reports)]
-
-
-def _case(case_id: str, findings: str, similarity: float) -> RetrievedCase:
-    report = compose_report(findings=findings, impression="")
-    return RetrievedCase(
-        case=Case(
-            case_id=CaseId(case_id),
-            patient_key=PatientKey(case_id),
-            study_instance_uid=StudyUid(case_id),
-            images=(CaseImage(digest=ImageDigest("0" * 64), view="PA"),),
-            report=report,
-            source="invented",
-            licence="none",
-            content="0" * 64,
-            concepts=EXTRACTOR.read_report(report),
-        ),
-        rank=1,
-        similarity=similarity,
-    )
+    return [retrieved_case(f"case-{i}", text, 0.5 - i / 100) for i, text in enumerate(reports)]
 
 
 def expert(sides: dict[str, Side] | None = None, **probabilities: float) -> ExpertScores:
@@ -113,7 +94,7 @@ def test_nothing_is_taken_from_cases_that_the_experts_have_settled() -> None:
     }
 
 
-def test_no_side_comes_from_a_similar_case() -> None:
+def test_no_side_comes_from_a_similarretrieved_case() -> None:
     reports = ("Small left pleural effusion.",) * 3
     assert listed(reports)["pleural_effusion"].side is None
     assert (

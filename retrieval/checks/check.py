@@ -72,7 +72,9 @@ def check(report: Report, context: CheckContext, extractor: Extractor) -> Checke
             not_run.append(NotRun(code=rule.code, lacks=lacks))
         else:
             remarks += rule.find(said, context)
-    return Checked(remarks=tuple(sorted(dict.fromkeys(remarks), key=_order)), not_run=tuple(not_run))
+    return Checked(
+        remarks=tuple(sorted(dict.fromkeys(remarks), key=_order)), not_run=tuple(not_run), crowded=said.crowded
+    )
 
 
 def _order(remark: Remark) -> tuple[float, bool, str]:

@@ -99,7 +99,7 @@ def _may_be_there(said: Said, m: ConceptMention) -> bool:
 
 
 def _regions(said: Said, site: ConceptId) -> set[str]:
-    around = {said.ontology[c].slug for c in said.around(site)}
+    around = {said.ontology[c].slug for c in said.ontology.around(site)}
     return {region for region, slugs in _REGIONS.items() if around.intersection(slugs)}
 
 

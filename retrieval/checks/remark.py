@@ -67,6 +67,9 @@ class Checked(Record):
     not_run: tuple[NotRun, ...] = ()
     """What was not checked: no remark of it means nothing."""
 
+    crowded: bool = False
+    """More different things were said than are compared each with each: contradictions further down may be missed."""
+
     @property
     def hard(self) -> tuple[Remark, ...]:
         """The remarks that a draft may not keep."""

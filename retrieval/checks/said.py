@@ -74,6 +74,8 @@ class Said:
         """In the order of the text."""
         self._has: dict[tuple[re.Pattern[str], int], bool] = {}
         self._sentences = {s.number: s for s in found}
+        self.crowded = False
+        """Whether `few` left something out."""
 
     def section_of(self, mention: ConceptMention) -> SectionName:
         """The section a mention stands in."""
@@ -106,6 +108,7 @@ class Said:
             if times[what] <= _EQUAL:
                 kept.append(m)
             if len(kept) == _FEW:
+                self.crowded = True
                 break
         return kept
 
@@ -129,16 +132,6 @@ class Said:
         """Whether it only says that nothing of the kind is new, which leaves open whether an old one is there."""
         return mention.change == self.ontology["no_new"].id
 
-    def around(self, site: ConceptId) -> frozenset[ConceptId]:
-        """A place, what it is a kind of, and everything it is part of."""
-        found, waiting = {site}, [site]
-        while waiting:
-            concept = self.ontology[waiting.pop()]
-            new = [p for p in self.ontology.ids((*concept.is_a, *concept.part_of)) if p not in found]
-            found.update(new)
-            waiting += new
-        return frozenset(found)
-
     def narrowing(self, denial: ConceptMention) -> frozenset[ConceptId]:
         """What makes a denial one of a part only: a large one, a calcified one, one at a place that is not its usual.
 
@@ -148,7 +141,7 @@ class Said:
         high = {c for c in (denial.size, denial.severity) if c and (self.ontology[c].level or 0) >= _MODERATE}
         words = {*_BARE_DENIALS, *concept.name.split()}
         kinds = {c for c in denial.modifiers if self.ontology[c].slug not in words}
-        usual = {place for site in self.ontology.ids(concept.site) for place in self.around(site)}
+        usual = {place for site in self.ontology.ids(concept.site) for place in self.ontology.around(site)}
         places = {s for s in denial.sites if s not in usual and not words.issuperset(self.name(s).split())}
         return frozenset(high | kinds | places)
 
@@ -158,7 +151,7 @@ class Said:
             return False
         if not one.sites or not other.sites:
             return True
-        return any(a in self.around(b) or b in self.around(a) for a in one.sites for b in other.sites)
+        return any(a in self.ontology.around(b) or b in self.ontology.around(a) for a in one.sites for b in other.sites)
 
 
 def opposite(one: Side | None, other: Side | None) -> bool:

@@ -39,6 +39,7 @@ class Ontology:
         self._by_id = {c.id: c for c in self.concepts}
         self._by_slug = {c.slug: c for c in self.concepts}
         self._ancestors: dict[ConceptId, tuple[ConceptId, ...]] = {}
+        self._around: dict[ConceptId, frozenset[ConceptId]] = {}
         self._children: dict[ConceptId, list[ConceptId]] = {}
         for c in self.concepts:
             # A name that is nothing is for `validate.faults` to report, which needs the rest to stand.
@@ -90,6 +91,18 @@ class Ontology:
             found.update({n: depth for n, depth in below if n not in found})
             level = list(dict.fromkeys(n for n, _ in below))
         return found
+
+    def around(self, place: ConceptId) -> frozenset[ConceptId]:
+        """A place, what it is a kind of, and everything it is part of."""
+        if place not in self._around:
+            found, ahead = {place}, [place]
+            while ahead:
+                concept = self._by_id[ahead.pop()]
+                above = [a for a in self.ids((*concept.is_a, *concept.part_of)) if a not in found]
+                found.update(above)
+                ahead += above
+            self._around[place] = frozenset(found)
+        return self._around[place]
 
     def is_a(self, concept: ConceptId, broader: ConceptId) -> bool:
         """Whether the first is the second or narrower."""

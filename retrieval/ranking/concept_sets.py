@@ -95,13 +95,14 @@ def restrict(concepts: ConceptSet, ontology: Ontology, anatomy: str) -> ConceptS
     """
     place = ontology[anatomy]
     side, base = _side_of(place, ontology)
-    within = Places(ontology)
     kept: dict[ConceptId, Side | None] = {}
     for c in (*concepts.present, *concepts.absent):
         allowed = ontology.ids(ontology[c].site)
-        given = [s for s in concepts.sites.get(c, ()) if any(within.lies_in(s, a) for a in allowed)]
+        given = [s for s in concepts.sites.get(c, ()) if any(a in ontology.around(s) for a in allowed)]
         said = concepts.sides.get(c)
-        if any(within.lies_in(s, base) for s in given or allowed) and (said in (None, "bilateral", side) or not side):
+        if any(base in ontology.around(s) for s in given or allowed) and (
+            said in (None, "bilateral", side) or not side
+        ):
             kept[c] = side if side and said else said
     return ConceptSet(
         present={c: d for c, d in concepts.present.items() if c in kept},
@@ -113,37 +114,13 @@ def restrict(concepts: ConceptSet, ontology: Ontology, anatomy: str) -> ConceptS
 
 def concepts_in(ontology: Ontology, anatomy: str) -> frozenset[ConceptId]:
     """Every concept that may lie in that part of the body: what counts when cases are compared in it alone."""
-    within = Places(ontology)
     _, base = _side_of(ontology[anatomy], ontology)
     return frozenset(
         c.id
         for c in ontology.written
-        if c.kind != "anatomy" and any(within.lies_in(s, base) or within.lies_in(base, s) for s in ontology.ids(c.site))
+        if c.kind != "anatomy"
+        and any(base in ontology.around(s) or s in ontology.around(base) for s in ontology.ids(c.site))
     )
-
-
-class Places:
-    """Which part of the body lies in which: the closure of part_of and is_a, remembered."""
-
-    def __init__(self, ontology: Ontology) -> None:
-        self._ontology = ontology
-        self._around: dict[ConceptId, frozenset[ConceptId]] = {}
-
-    def lies_in(self, part: ConceptId, whole: ConceptId) -> bool:
-        """Whether the first is the second or a part of it."""
-        return whole in self.around(part)
-
-    def around(self, part: ConceptId) -> frozenset[ConceptId]:
-        """The part and everything it lies in."""
-        if part not in self._around:
-            found, ahead = {part}, [part]
-            while ahead:
-                concept = self._ontology[ahead.pop()]
-                above = [a for a in self._ontology.ids((*concept.is_a, *concept.part_of)) if a not in found]
-                found.update(above)
-                ahead += above
-            self._around[part] = frozenset(found)
-        return self._around[part]
 
 
 class Said(NamedTuple):
