@@ -21,8 +21,9 @@ from generation.decoding.batched import BatchedGenerator
 from generation.decoding.bias import published_bias, repeated_ngrams
 from generation.decoding.generator import BranchPrompt, Generated, GenerationRequest, Images, Phrase
 from generation.decoding.hf_models import HfModel, load_model
-from generation.decoding.presets import PRESETS, Branch
+from generation.decoding.presets import PRESETS
 from generation.decoding.reference import ReferenceGenerator
+from prompts.message import Branch
 from retrieval.record import Record
 
 SIZE: Final = Size(hidden=512, layers=8, vocabulary=4096, positions=2048, heads=8)

@@ -23,6 +23,7 @@ from typing import Final
 from pydantic import Field, field_validator
 
 from generation.claims import TOPICS, Claim, Topic, broader, contradict, is_device
+from generation.draft import Flag, Sentence, Support
 from generation.reports import PLACE, ReadReport, ReadSentence, read_case, supporters
 from generation.sentences import Reason
 from generation.statements import PreparedStatements
@@ -30,7 +31,7 @@ from generation.wording import Candidate, Vote, WordingSettings, choose, quotabl
 from retrieval.mentions import ConceptId
 from retrieval.ontology.concept import Slug
 from retrieval.ontology.ontology import load
-from retrieval.records import Flag, Record, RetrievedCase, Sentence, Support
+from retrieval.records import Record, RetrievedCase
 
 READING_ORDER: Final[tuple[Topic, ...]] = ("heart", "mediastinum", "lungs", "pleura", "bones", "abdomen", "devices")
 """The order that most reports use: ROUGE-L .295 on folds 1 to 4, against .256 with the lungs first."""

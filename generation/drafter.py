@@ -12,6 +12,7 @@ from importlib.metadata import version
 from itertools import accumulate
 
 from generation.consensus import POLICY, Policy, draft_findings
+from generation.draft import Draft, Flag, Sentence
 from generation.statements import Statements, prepare_statements
 from retrieval.checks.check import check
 from retrieval.checks.context import CheckContext, SimilarReport
@@ -20,7 +21,7 @@ from retrieval.encoders.encoder import Encoder
 from retrieval.extraction.extractor import embedded
 from retrieval.extraction.sentences import sentence_spans
 from retrieval.gate import Gate
-from retrieval.records import Draft, Evidence, Flag, ReasonCode, Sentence, SimilarCases, Study
+from retrieval.records import Evidence, ReasonCode, SimilarCases, Study
 from retrieval.retriever import FOR_A_DRAFT, Query, Retriever
 from retrieval.sections import compose_report
 from retrieval.study import ReadStudy

@@ -25,13 +25,18 @@ Catch by what the caller can do about it, not by which library failed:
     │   ├── StoreUnavailable      the store did not answer, or nothing has been published in it yet
     │   ├── StoreBusy             another writer holds the index
     │   ├── StoreFull             no room left on the store's disk; the last snapshot still serves
-    │   └── DecoderTimeout        decoding took longer than its limit
+    │   ├── DecoderTimeout        decoding took longer than its limit
+    │   ├── GeneratorUnavailable  the language model's server is down, slow or answers nonsense
+    │   ├── Overloaded            more is waiting than may wait; says when to come again
+    │   ├── DeadlineExceeded      the answer was not ready in the time the caller gave
+    │   └── Cancelled             the caller no longer wants the answer
     └── OperatorError             give up; a person has to repair something
         ├── StoreCorrupt          a checksum or a count does not hold
         ├── MissingWeights        the model is not where it was said to be, or its weights are not all there
         ├── UnsafeWeights         the weights exist only as pickles; they are never opened
         ├── UnsupportedModel      the library has no code of its own for this model
         ├── BrokenLogits          a forward pass gave NaN or infinity, or forbade every token
+        ├── UnsupportedEngine     a version of vLLM whose inside this plugin does not know
         ├── MissingDependency     an optional package is not installed
         └── MissingData           the collection to measure on is not where PRELIM_DATA says
 
@@ -200,6 +205,35 @@ class DecoderTimeout(RetryableError):
     code = "DECODER_TIMEOUT"
 
 
+class GeneratorUnavailable(RetryableError):
+    """The language model's server did not answer, broke off, or answered with what cannot be used."""
+
+    code = "GENERATOR_UNAVAILABLE"
+
+
+class Overloaded(RetryableError):
+    """More is waiting than may wait; nothing was begun."""
+
+    code = "OVERLOADED"
+
+    def __init__(self, what: str, *, retry_after_s: float, fix: str = "") -> None:
+        super().__init__(what, fix=fix or f"try again in {retry_after_s:g} s")
+        self.retry_after_s = retry_after_s
+        """When a place is likely to be free."""
+
+
+class DeadlineExceeded(RetryableError):
+    """The answer was not ready in the time the caller gave; what was begun has been stopped."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(RetryableError):
+    """The caller no longer wants the answer; what was begun has been stopped."""
+
+    code = "CANCELLED"
+
+
 class OperatorError(PrelimError):
     """A person has to act: restore, rebuild or install something."""
 
@@ -240,6 +274,12 @@ class BrokenLogits(OperatorError):
         super().__init__(what, fix=fix)
         self.groups = groups
         """Which groups of the batch, so that the others can go on without them."""
+
+
+class UnsupportedEngine(OperatorError):
+    """A version of an engine whose inside this product does not know; it refuses rather than decode wrongly."""
+
+    code = "UNSUPPORTED_ENGINE"
 
 
 class MissingDependency(OperatorError):

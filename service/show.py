@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from generation.draft import Draft
 from retrieval.ontology.ontology import load
-from retrieval.records import Draft, Leg, SimilarCases
+from retrieval.records import Leg, SimilarCases
 from retrieval.terminal import plain
 from service.check import SIGNS
 from service.explain import asked, compared, places

@@ -12,11 +12,12 @@ from PIL import Image
 
 from evaluation.drawings import write_studies
 from evaluation.off_scope import off_scope_images
+from generation.draft import Draft
 from indexing.__main__ import main as prelim_index
 from indexing.wiring import extractor
 from retrieval.ontology.concept import Identifier
 from retrieval.ontology.ontology import load
-from retrieval.records import Draft, SimilarCases
+from retrieval.records import SimilarCases
 from retrieval.stores import case_postings
 from retrieval.vocabularies.licences import UMLS
 from retrieval.vocabularies.writing import LayerDraft, write_layer

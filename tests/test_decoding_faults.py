@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from generation.decoding.generator import BranchPrompt, DraftText, GenerationRequest, Message
+from generation.decoding.generator import BranchPrompt, DraftText, GenerationRequest
 from generation.decoding.presets import PRESETS
+from prompts.message import Message
 from retrieval.errors import (
     ImagesNotSupported,
     InvalidPrompt,

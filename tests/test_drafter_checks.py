@@ -10,6 +10,7 @@ from rich.console import Console
 
 from evaluation.drawings import write_studies
 from generation.consensus import POLICY, Policy, draft_findings
+from generation.draft import Draft, Flag, Sentence, Support
 from generation.drafter import Drafter, keep_checked
 from generation.statements import Statements, prepare_statements, summarise
 from retrieval.encoders.descriptor import DescriptorEncoder, features
@@ -20,18 +21,14 @@ from retrieval.records import (
     Case,
     CaseId,
     CaseImage,
-    Draft,
     Evidence,
-    Flag,
     ImageAttributes,
     ImageDigest,
     PatientKey,
     RetrievedCase,
-    Sentence,
     Study,
     StudyImage,
     StudyUid,
-    Support,
 )
 from retrieval.retriever import Retriever
 from retrieval.sections import compose_report

@@ -14,12 +14,11 @@ from generation.decoding.generator import (
     BranchPrompt,
     Generated,
     GenerationRequest,
-    ImageRef,
-    Message,
     OnText,
     Phrase,
 )
-from generation.decoding.presets import PRESETS, Branch, Preset, PresetName
+from generation.decoding.presets import PRESETS, Preset, PresetName
+from prompts.message import Branch, ImageRef, Message
 from retrieval.pixels import Pixels
 from tests.conftest import skip_or_fail
 

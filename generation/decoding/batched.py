@@ -5,7 +5,7 @@ rows of a draft always get the same token. Held to `reference` token by token. S
 are `DraftText`'s; only rows, padding, positions and the cache are handled here.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from generation.decoding.combine import SparseBias, combine_groups, margins, sample_rows
-from generation.decoding.generator import Biases, DraftText, Generated, GenerationRequest, Images, OnText
+from generation.decoding.combine import combine_groups, margins, sample_rows
+from generation.decoding.generator import Bias, Biases, DraftText, Generated, GenerationRequest, Images, OnText
 from generation.decoding.hf_models import HfModel, Inputs, stack
 from generation.decoding.presets import Preset
 from generation.decoding.rows_cache import RowsCache
+from generation.halt import Halt
 from retrieval.errors import BrokenLogits
 
 
@@ -33,8 +34,22 @@ class BatchedGenerator:
         self._drafts_at_once = drafts_at_once
         self._prefill_tokens = prefill_tokens
 
+    @property
+    def language_model(self) -> str:
+        """The folder or hub id of the model."""
+        return self._model.name
+
+    @property
+    def weights(self) -> str:
+        """Digest of the model's files."""
+        return self._model.weights
+
     def generate(
-        self, requests: Sequence[GenerationRequest], images: Images, on_text: OnText | None = None
+        self,
+        requests: Sequence[GenerationRequest],
+        images: Images,
+        on_text: OnText | None = None,
+        halt: Halt | None = None,
     ) -> list[Generated]:
         """Write one draft per request, in the order of the requests.
 
@@ -46,7 +61,7 @@ class BatchedGenerator:
                 number,
                 request,
                 inputs=model.encode(request, images),
-                bias=self._biases.of(request),
+                bias=self._biases.of(request.preset, request.phrases),
                 text=DraftText(request, model.end_ids, model.decode),
             )
             for number, request in enumerate(requests)
@@ -54,16 +69,18 @@ class BatchedGenerator:
         # Prompts of like length side by side, so that little is padding.
         by_length = sorted(drafts, key=lambda draft: max(one.length for one in draft.inputs))
         for first in range(0, len(by_length), self._drafts_at_once):
-            self._write(by_length[first : first + self._drafts_at_once], on_text)
+            self._write(by_length[first : first + self._drafts_at_once], on_text, halt)
         return [draft.text.result([one.length for one in draft.inputs]) for draft in drafts]
 
-    def _write(self, drafts: list["_Draft"], on_text: OnText | None) -> None:
+    def _write(self, drafts: list["_Draft"], on_text: OnText | None, halt: Halt | None) -> None:
         with torch.inference_mode():
             # 1. Every prompt once.
             rows = [one for draft in drafts for one in draft.inputs]
             owners = [draft for draft in drafts for _ in draft.inputs]
             batch, logits = self._read(rows, room=max(draft.request.max_new_tokens for draft in drafts))
             while True:
+                if halt is not None:
+                    halt.check()
                 # 2. One token for each draft that goes on; a draft that ended takes no part.
                 for alike in _alike(owners):
                     _choose(alike, owners, logits, on_text)
@@ -111,7 +128,7 @@ class _Draft:
     number: int
     request: GenerationRequest
     inputs: list[Inputs]
-    bias: Callable[[Sequence[int]], SparseBias]
+    bias: Bias
     text: DraftText
     token: int = 0
     """The token chosen last; an ended draft repeats it until its rows are dropped."""

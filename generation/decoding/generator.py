@@ -13,9 +13,11 @@ from typing import ClassVar, Literal, Protocol
 
 from pydantic import Field, model_validator
 
-from generation.decoding.bias import PhraseBias, PhraseTrie, log_odds, published_bias
-from generation.decoding.presets import Branch, Preset
+from generation.decoding.bias import PhraseBias, PhraseTrie, log_odds, published_bias, repeated_ngrams
+from generation.decoding.presets import Preset
 from generation.decoding.tokenizer import Tokenizer
+from generation.halt import Halt
+from prompts.message import Branch, ImageRef, Message
 from retrieval.pixels import Pixels
 from retrieval.record import Record
 
@@ -23,24 +25,10 @@ Images = Mapping[str, Pixels]
 """Display-ready grey images (float32 in [0, 1], [rows, columns]) by the name prompts use for them."""
 OnText = Callable[[int, str], None]
 """Called with the number of the request and the text that has just become certain; never with an empty text."""
+Bias = Callable[[Sequence[int]], dict[int, float]]
+"""What is added to which token's score, given the tokens written so far; minus infinity forbids."""
 Finish = Literal["end", "stop", "length"]
 """Why a draft ended: the model said so, a stop string came, or `max_new_tokens` were written."""
-
-
-class ImageRef(Record):
-    """The place of one image in a message."""
-
-    name: str
-    """Under which the array is handed in."""
-
-
-class Message(Record):
-    """One turn of a conversation; the model's own chat template gives it its markup."""
-
-    role: Literal["system", "user", "assistant"]
-    """Who speaks, as chat templates name them."""
-    content: tuple[str | ImageRef, ...]
-    """Texts and images in reading order. The texts are data: the markup of the model in them is refused."""
 
 
 class BranchPrompt(Record):
@@ -128,8 +116,9 @@ class Generated(Record):
     """The tokens as text, without what ended it."""
     finish: Finish
     """Why it ended."""
-    margins: tuple[float, ...]
-    """Per step, how far the best score led the second; where it is tiny another engine may choose otherwise."""
+    margins: tuple[float, ...] = ()
+    """Per step, how far the best score led the second; where it is tiny another engine may choose otherwise. Empty
+    where the engine keeps its scores to itself."""
     prompt_tokens: tuple[int, ...]
     """The length of each mixed branch's prompt, images included: what the draft cost before its first token."""
 
@@ -139,10 +128,27 @@ class Generator(Protocol):
 
     name: ClassVar[str]
 
+    @property
+    def language_model(self) -> str:
+        """The folder or hub id of the model that writes."""
+        ...
+
+    @property
+    def weights(self) -> str:
+        """Digest of the model's files as far as this machine has them; empty where a server keeps them."""
+        ...
+
     def generate(
-        self, requests: Sequence[GenerationRequest], images: Images, on_text: OnText | None = None
+        self,
+        requests: Sequence[GenerationRequest],
+        images: Images,
+        on_text: OnText | None = None,
+        halt: Halt | None = None,
     ) -> list[Generated]:
-        """Write one draft per request, in the order of the requests; every fault of a request comes before any work."""
+        """Write one draft per request, in the order of the requests; every fault of a request comes before any work.
+
+        Raises Cancelled or DeadlineExceeded soon after `halt` says so, with nothing left running.
+        """
         ...
 
 
@@ -155,20 +161,25 @@ class Biases:
         self._bans = dict.fromkeys(sorted(never), -math.inf)
         self._trie = lru_cache(maxsize=4)(lambda forms: PhraseTrie(tokenizer, dict(forms)))
 
-    def of(self, request: GenerationRequest) -> Callable[[Sequence[int]], Mapping[int, float]]:
+    def of(self, preset: Preset, phrases: Sequence[Phrase]) -> Bias:
         """What is added to which token's score, given the tokens written so far."""
-        preset, bans = request.preset, self._bans
-        probabilities = {each.label: each.probability for each in request.phrases}
+        bans = self._bans
+        leaning = self._leaning(preset, phrases)
+        if not preset.no_repeat:
+            return lambda written: leaning(written) | bans
+        return lambda written: leaning(written) | repeated_ngrams(written, preset.no_repeat) | bans
+
+    def _leaning(self, preset: Preset, phrases: Sequence[Phrase]) -> Bias:
+        probabilities = {each.label: each.probability for each in phrases}
         if preset.bias == "none":
-            return lambda _: bans
+            return lambda _: {}
         if preset.bias == "published":
-            published = published_bias(self._tokenizer, probabilities, gamma=preset.gamma)
-            always = preset.scaled(published) | bans
+            always = preset.scaled(published_bias(self._tokenizer, probabilities, gamma=preset.gamma))
             return lambda _: always
-        trie = self._trie(tuple((each.label, (each.label, *each.forms)) for each in request.phrases))
+        trie = self._trie(tuple((each.label, (each.label, *each.forms)) for each in phrases))
         odds = {label: log_odds(probability) for label, probability in probabilities.items()}
-        phrases = PhraseBias(trie, odds, gamma=preset.gamma)
-        return lambda written: preset.scaled(phrases.at(written)) | bans
+        leant = PhraseBias(trie, odds, gamma=preset.gamma)
+        return lambda written: preset.scaled(leant.at(written))
 
 
 class DraftText:

@@ -5,6 +5,7 @@ random numbers. Nothing is fetched from a hub unless `network="on"` says so and 
 What is chosen from the logits is not known here.
 """
 
+import hashlib
 import importlib
 import inspect
 import json
@@ -24,8 +25,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors import SafetensorError
 from torch import Tensor
 
-from generation.decoding.generator import BranchPrompt, GenerationRequest, ImageRef, Images, Message
+from generation.decoding.generator import BranchPrompt, GenerationRequest, Images
 from generation.decoding.tokenizer import HuggingFaceTokenizer
+from prompts.message import ImageRef, Message
 from retrieval.errors import (
     ImagesNotSupported,
     InvalidPrompt,
@@ -96,6 +98,8 @@ class HfModel:
     """Tokens that end a draft."""
     image_ids: frozenset[int]
     """Tokens that stand for images in a prompt. Written by the model they would be places without an image."""
+    weights: str
+    """SHA-256 over configuration, tokenizer and weights: the same digest writes the same drafts."""
     longest: int | None
     """How many positions the model knows; None where its configuration does not say."""
 
@@ -309,6 +313,7 @@ def load_model(
         image_ids=frozenset(
             token for name in ("image_token_id", "video_token_id") if (token := getattr(config, name, None)) is not None
         ),
+        weights=folder_digest(folder),
         longest=getattr(config.get_text_config(), "max_position_embeddings", None),
     )
 
@@ -329,6 +334,15 @@ def model_folder(where: str, *, revision: str | None, network: Literal["off", "o
         raise MissingWeights(
             f"{where!r} could not be fetched from the hub", fix="check the id and whether you have accepted its terms"
         ) from error
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 over the names and bytes of what a model is loaded from; about a second for two gigabytes."""
+    digest = hashlib.sha256()
+    for file in sorted(found for pattern in _WANTED for found in folder.glob(pattern)):
+        with file.open("rb") as opened:
+            digest.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def _check_weights(folder: Path, where: str) -> None:

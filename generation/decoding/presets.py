@@ -13,16 +13,13 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from prompts.message import Blinding, Branch
 from retrieval.record import Record
 
-Branch = Literal["study", "anchored", "evidence", "blind"]
-"""One prompt of the same model: image and question; with expert findings; with similar cases; image gone or spoilt."""
 PresetName = Literal["plain", "prompt", "ccd", "vcd", "icd", "cad", "m3id", "grounded"]
 """What a request may ask for."""
 BiasMode = Literal["none", "phrases", "published"]
 """No bias; ours on phrases (`bias.PhraseBias`); CCD's on word heads (`bias.published_bias`)."""
-Blinding = Literal["noised_image", "disturbed_instruction", "no_image"]
-"""How the `blind` branch differs from `study`."""
 
 LONGEST_GROWTH: Final = 80.0
 """Exponent at which M3ID's weight stops growing (token 4,000): beyond it a product would leave float32."""
@@ -65,6 +62,8 @@ class Preset(Record):
     """Share of the bias that is added: CCD's beta, for (1-beta)*s + beta*(s+b) = s + beta*b."""
     gamma: float = Field(default=10, gt=1)
     """The bias is capped at plus and minus ln(gamma), before its share is taken."""
+    no_repeat: int = Field(default=0, ge=0)
+    """No run of so many tokens is written twice in a draft; 0 allows all. CCD's loop counts its prompt's runs, too."""
     blinding: Blinding | None = None
     """How the blind branch is blinded; None when there is none."""
     source: str
@@ -126,7 +125,8 @@ PRESETS: Final[Mapping[PresetName, Preset]] = {
             constant=(0.5, 0.5),  # alpha = .5
             bias="published",
             bias_weight=0.5,
-            source="CCD (arXiv 2509.23379), code v1.0.0, greedy; its ban on repeated trigrams is bias.repeated_ngrams",
+            no_repeat=3,
+            source="CCD (arXiv 2509.23379), code v1.0.0, greedy",
         ),
         Preset(
             name="vcd",

@@ -13,6 +13,7 @@ from torch import Tensor
 from generation.decoding.combine import combine, margins, sample
 from generation.decoding.generator import Biases, DraftText, Generated, GenerationRequest, Images, OnText
 from generation.decoding.hf_models import HfModel, Inputs
+from generation.halt import Halt
 from retrieval.errors import BrokenLogits
 
 
@@ -25,8 +26,22 @@ class ReferenceGenerator:
         self._model = model
         self._biases = Biases(model.words, model.image_ids)
 
+    @property
+    def language_model(self) -> str:
+        """The folder or hub id of the model."""
+        return self._model.name
+
+    @property
+    def weights(self) -> str:
+        """Digest of the model's files."""
+        return self._model.weights
+
     def generate(
-        self, requests: Sequence[GenerationRequest], images: Images, on_text: OnText | None = None
+        self,
+        requests: Sequence[GenerationRequest],
+        images: Images,
+        on_text: OnText | None = None,
+        halt: Halt | None = None,
     ) -> list[Generated]:
         """Write one draft per request, in the order of the requests.
 
@@ -34,17 +49,19 @@ class ReferenceGenerator:
         """
         encoded = [self._model.encode(request, images) for request in requests]
         return [
-            self._write(number, request, inputs, on_text)
+            self._write(number, request, inputs, on_text, halt)
             for number, (request, inputs) in enumerate(zip(requests, encoded, strict=True))
         ]
 
     def _write(
-        self, number: int, request: GenerationRequest, inputs: list[Inputs], on_text: OnText | None
+        self, number: int, request: GenerationRequest, inputs: list[Inputs], on_text: OnText | None, halt: Halt | None
     ) -> Generated:
         model, preset = self._model, request.preset
-        bias = self._biases.of(request)
+        bias = self._biases.of(preset, request.phrases)
         draft = DraftText(request, model.end_ids, model.decode)
         while draft.finish is None:
+            if halt is not None:
+                halt.check()
             # 1. What each branch expects next, from its prompt and all that was written.
             logits = torch.stack([self._last_logits(one, draft.token_ids) for one in inputs])
             # 2. One score for each token.
