@@ -17,6 +17,8 @@ Catch by what the caller can do about it, not by which library failed:
     │   ├── UnfinishedBuild       staged cases of a build that was interrupted stand in the way
     │   ├── UnknownCase           no such case in the index
     │   ├── UnknownSnapshot       no such snapshot is retained
+    │   ├── UnknownJob            no such job, or somebody else's
+    │   ├── KeyReused             an idempotency key that was used for another request
     │   ├── InvalidPrompt         a prompt for this model cannot be made of it: no such image, or markup in data
     │   ├── PromptTooLong         prompt and draft together exceed the positions the model knows
     │   ├── ImagesNotSupported    an image was put to a model that reads text only
@@ -35,6 +37,7 @@ Catch by what the caller can do about it, not by which library failed:
         ├── MissingWeights        the model is not where it was said to be, or its weights are not all there
         ├── UnsafeWeights         the weights exist only as pickles; they are never opened
         ├── UnsupportedModel      the library has no code of its own for this model
+        ├── CalibrationMismatch   a calibration was fitted for another expert, or is none
         ├── BrokenLogits          a forward pass gave NaN or infinity, or forbade every token
         ├── UnsupportedEngine     a version of vLLM whose inside this plugin does not know
         ├── MissingDependency     an optional package is not installed
@@ -150,6 +153,18 @@ class UnknownSnapshot(RequestError):
     code = "UNKNOWN_SNAPSHOT"
 
 
+class UnknownJob(RequestError):
+    """There is no job of that id that the asker may see."""
+
+    code = "UNKNOWN_JOB"
+
+
+class KeyReused(RequestError):
+    """An idempotency key stands for one request only."""
+
+    code = "KEY_REUSED"
+
+
 class InvalidPrompt(RequestError):
     """A prompt that cannot be put to this model: an image nobody handed in, or markup where data should stand."""
 
@@ -263,6 +278,12 @@ class UnsupportedModel(OperatorError):
     """The library has no code of its own for this model; code from a model's folder is never run."""
 
     code = "UNSUPPORTED_MODEL"
+
+
+class CalibrationMismatch(OperatorError):
+    """A calibration was fitted for other weights than it lies beside, or cannot be read; none is guessed for it."""
+
+    code = "CALIBRATION_MISMATCH"
 
 
 class BrokenLogits(OperatorError):

@@ -1,0 +1,105 @@
+import threading
+import time
+
+import pytest
+
+from retrieval.errors import Overloaded
+from service.waiting import WaitingRoom
+
+
+@pytest.fixture
+def gate():
+    opened = threading.Event()
+    yield opened
+    opened.set()
+
+
+def test_interactive_work_that_comes_later_is_done_before_bulk_work(gate):
+    room, done = WaitingRoom(1), []
+    first = room.submit(lambda: gate.wait(5))
+    while not room.working("interactive"):
+        time.sleep(0.001)
+    bulk = [room.submit(lambda n=n: done.append(f"bulk {n}"), "bulk") for n in range(3)]
+    asked = [room.submit(lambda n=n: done.append(f"asked {n}")) for n in range(3)]
+    gate.set()
+    for future in (first, *bulk, *asked):
+        future.result(5)
+    assert done == ["asked 0", "asked 1", "asked 2", "bulk 0", "bulk 1", "bulk 2"]
+    room.close()
+
+
+def test_bulk_work_never_takes_the_last_place(gate):
+    room = WaitingRoom(3)
+    bulk = [room.submit(lambda: gate.wait(5), "bulk") for _ in range(6)]
+    assert room.submit(lambda: "answered").result(2) == "answered"
+    assert room.working("bulk") == 2
+    gate.set()
+    assert all(future.result(5) for future in bulk)
+    room.close()
+
+
+def test_a_single_place_still_does_bulk_work():
+    room = WaitingRoom(1)
+    assert room.submit(lambda: 7, "bulk").result(2) == 7
+    room.close()
+
+
+def test_what_is_too_much_is_refused_with_a_time_and_nothing_is_lost(gate):
+    room = WaitingRoom(1, interactive=2, bulk=1)
+    first = room.submit(lambda: gate.wait(5))
+    while not room.working("interactive"):
+        time.sleep(0.001)
+    taken = [room.submit(lambda n=n: n) for n in range(2)]
+    with pytest.raises(Overloaded) as refused:
+        room.submit(lambda: None)
+    assert refused.value.retry_after_s >= 1
+    kept = room.submit(lambda: "bulk", "bulk")
+    with pytest.raises(Overloaded):
+        room.submit(lambda: None, "bulk")
+    gate.set()
+    assert first.result(5)
+    assert [future.result(5) for future in taken] == [0, 1]
+    assert kept.result(5) == "bulk"
+    room.close()
+
+
+def test_the_error_of_the_work_is_the_error_of_its_future():
+    room = WaitingRoom(1)
+
+    def fails():
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        room.submit(fails).result(2)
+    assert room.submit(lambda: 1).result(2) == 1
+    room.close()
+
+
+def test_work_cancelled_before_its_turn_is_never_begun(gate):
+    room, begun = WaitingRoom(1), []
+    room.submit(lambda: gate.wait(5))
+    while not room.working("interactive"):
+        time.sleep(0.001)
+    waiting = room.submit(lambda: begun.append(1))
+    assert waiting.cancel()
+    gate.set()
+    room.submit(lambda: None).result(5)
+    assert begun == []
+    room.close()
+
+
+def test_closing_lets_work_end_and_cancels_what_waits(gate):
+    room = WaitingRoom(1)
+    first = room.submit(lambda: gate.wait(5))
+    while not room.working("interactive"):
+        time.sleep(0.001)
+    waiting = room.submit(lambda: 1, "bulk")
+    closing = threading.Thread(target=room.close)
+    closing.start()
+    while not waiting.cancelled():
+        time.sleep(0.001)
+    gate.set()
+    closing.join(5)
+    assert first.result(0)
+    with pytest.raises(Overloaded):
+        room.submit(lambda: 1)
