@@ -15,7 +15,7 @@ from retrieval.ontology.ontology import Ontology
 
 BUDGET: Final = 350
 """Tokens at most (ontology.md's figure; `tokens` counts generously)."""
-_PIECE: Final = re.compile(r"[A-Za-z]+|\d|[^\w\s]|_")
+_PIECE: Final = re.compile(r"[A-Za-z]+|\S")
 _LETTERS: Final = 5
 """Letters to a token, at the pace of long Latin words; ordinary English has six or more with its blank."""
 
@@ -43,8 +43,14 @@ def render_concepts(found: DraftConcepts, ontology: Ontology, *, has_prior: bool
 
 
 def tokens(text: str) -> int:
-    """How many tokens a text has at most, roughly, for any byte-pair vocabulary; a line end is one."""
-    return 1 + sum(ceil(len(piece) / _LETTERS) for piece in _PIECE.findall(text))
+    """How many tokens a text has at most, roughly, for any byte-pair vocabulary; a line end is one.
+
+    Other scripts and signs count their bytes, which is what a vocabulary without them falls back to.
+    """
+    return 1 + sum(
+        ceil(len(piece) / _LETTERS) if piece.isascii() else len(piece.encode("utf-8", "replace"))
+        for piece in _PIECE.findall(text)
+    )
 
 
 def _fact(number: int, concept: DraftConcept, ontology: Ontology) -> str:
