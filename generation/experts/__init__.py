@@ -1,0 +1,1 @@
+"""Classifiers of findings, whose calibrated opinions a draft is held against."""
