@@ -4,6 +4,7 @@ What is written here is enough to write the draft again: the evidence with its s
 concepts, and, where a language model wrote, its prompts' digests, preset, seed and tokens.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
@@ -64,11 +65,12 @@ class Sentence(Record):
     section: Literal["findings", "impression"]
     """Where it belongs in the report."""
     topic: str
-    """The part of the reading order it belongs to, such as lungs or pleura."""
+    """The part of the reading order it belongs to, such as lungs or pleura; `other` where nothing in it is known."""
     abnormal: bool
     """True when it states something other than a normal finding."""
     support: Support
-    """What it rests on; never empty in a draft."""
+    """What it rests on. A sentence of similar cases always rests on some; a language model's abnormal one that rests on
+    nothing is flagged UNSUPPORTED."""
     flags: tuple[Flag, ...] = ()
     """Warnings of the checks."""
     region: Region | None = None
@@ -145,3 +147,24 @@ class Draft(Record):
     def findings(self) -> str:
         """The findings as running text."""
         return " ".join(s.text for s in self.sentences if s.section == "findings")
+
+    @property
+    def impression(self) -> str:
+        """The impression as running text; empty where only findings were drafted."""
+        return " ".join(s.text for s in self.sentences if s.section == "impression")
+
+
+class DraftEvent(Record):
+    """What is told of a draft while it is written. The finished draft decides: its flags may be more."""
+
+    event: Literal["sentence", "withdrawn"]
+    """`sentence`: written, and nothing hard against it so far. `withdrawn`: told before, and not in the draft after
+    all, because a later sentence or the whole spoke against it."""
+    number: int = Field(ge=0)
+    """Which of the sentences told, from 0; a withdrawal repeats the number of what it takes back."""
+    sentence: Sentence
+    """The sentence, with the flags it has by now."""
+
+
+Tell = Callable[[DraftEvent], None]
+"""Told each event as it happens, in the thread that drafts."""

@@ -1,184 +1,262 @@
-"""The steps of a draft, in the order they happen, for every face of the product.
+"""The ten steps of a draft, in the order they happen, for every face of the product, for bulk and for evaluation.
 
-`Drafter` knows the steps and none of the parts: encoder, retriever, gate and statements come in from outside. It
-refuses to know about transports, files and stores. Steps that need an expert or a language model join this list when
-those exist; the retrieval draft stays as degraded mode and as the floor that every model must beat.
+`Drafter` knows the steps and none of the parts: encoder, retriever, gate, statements and writer come in from outside.
+It refuses to know about transports, files and stores. There are two ways to write. Without a writer the sentences are
+copied from similar cases: the floor that every language model must beat, and what stands in for one that does not
+answer. With a writer a language model writes, from the image and from what experts and similar cases say of it.
 """
 
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import accumulate
+from time import perf_counter
+from typing import Final
 
+from generation.checked import keep_checked
 from generation.consensus import POLICY, Policy, draft_findings
-from generation.draft import Draft, Flag, Sentence
+from generation.decoding.generator import Generated
+from generation.draft import Draft, DraftEvent, Tell
+from generation.halt import Halt
+from generation.known import known_by_cases, known_by_model, shared
+from generation.model_draft import Reading
 from generation.statements import Statements, prepare_statements
-from retrieval.checks.check import check
-from retrieval.checks.context import CheckContext, SimilarReport
-from retrieval.checks.remark import Remark
+from generation.support import Sources
+from generation.writer import Writer, asked_again, writing_of
+from prompts.facts import Facts
+from retrieval import agreement, draft_concepts
 from retrieval.encoders.encoder import Encoder
+from retrieval.errors import GeneratorUnavailable, Overloaded, RequestError
+from retrieval.expert_scores import ExpertScores
 from retrieval.extraction.extractor import embedded
-from retrieval.extraction.sentences import sentence_spans
 from retrieval.gate import Gate
-from retrieval.records import Evidence, ReasonCode, SimilarCases, Study
+from retrieval.indication import asked_about
+from retrieval.records import Evidence, GateVerdict, ReasonCode, SimilarCases, Study
 from retrieval.retriever import FOR_A_DRAFT, Query, Retriever
-from retrieval.sections import compose_report
 from retrieval.study import ReadStudy
 
-NAME = "retrieval-consensus-3"
+NAME: Final = "retrieval-consensus-3"
 """Changes whenever the same evidence and policy would give another draft."""
-NO_PATIENT = "the patient is not named, so other studies of the same patient cannot be left out"
-DRAFT_CASES = 40
+MODEL_NAME: Final = "language-model-1"
+"""Changes whenever the same text of a language model and the same evidence would give another draft."""
+NO_PATIENT: Final = "the patient is not named, so other studies of the same patient cannot be left out"
+NO_EXPERT: Final = "no expert judged the images, so nobody held an opinion of them against the language model's"
+NO_CASES: Final = "no similar case may speak of this study, so the language model wrote without any"
+DRAFT_CASES: Final = 40
 """Cases retrieved for a draft: the policy's voters, and some more whose words may be borrowed."""
 
 
 class Drafter:
-    """Similar cases and drafts for studies."""
+    """Similar cases and drafts for studies; may be used from several threads."""
 
     def __init__(
-        self, encoder: Encoder, retriever: Retriever, gate: Gate, statements: Statements, policy: Policy = POLICY
+        self,
+        encoder: Encoder,
+        retriever: Retriever,
+        gate: Gate,
+        statements: Statements,
+        policy: Policy = POLICY,
+        *,
+        writer: Writer | None = None,
     ) -> None:
+        """Without a `writer` drafts are made of similar cases' sentences."""
         self._encoder = encoder
         self._retriever = retriever
         self._gate = gate
         self._statements = prepare_statements(statements)
         self._policy = policy
-        self._name = f"{NAME}/{policy.identity}"
+        self._writer = writer
+
+    @property
+    def writer(self) -> Writer | None:
+        """Who writes; None where similar cases' sentences are copied."""
+        return self._writer
+
+    def written_by(self, writer: Writer | None) -> "Drafter":
+        """The same drafter with another writer, such as the preset and the seed of one request."""
+        other = copy(self)
+        other._writer = writer
+        return other
 
     def similar_cases(self, read: ReadStudy, limit: int, query: Query = FOR_A_DRAFT) -> SimilarCases:
         """Return the gate's verdict and the similar cases; a study out of scope has none.
 
         A search may ask for more than a draft does. Raises StoreUnavailable when nothing is published.
         """
-        # 1. The study arrives read: pixels were decoded in a limited process, headers are records.
-        # 2. The gate's header rules: modality and body part.
+        read, verdict = self._admitted(read)
+        evidence = self._similar(read, limit, query) if verdict.in_scope else self._retriever.nothing()
+        return SimilarCases(verdict=verdict, evidence=evidence)
+
+    def draft(self, read: ReadStudy, tell: Tell | None = None, halt: Halt | None = None) -> Draft:
+        """Draft a study, or say why there is no draft.
+
+        `tell` is told each sentence of a language model as soon as it is complete and checked. With a writer, `read`
+        must hold pixels. Raises Cancelled and DeadlineExceeded soon after `halt` says so, StoreUnavailable, and what
+        the generator raises, GeneratorUnavailable and Overloaded only where the writer's fallback is `error`.
+        """
+        tell, halt = tell or _to_nobody, halt or Halt()
+        # 1. A face has parsed the request: `read` is a record of the study with what was decoded of its images.
+        # 2. From here on nothing knows the transport.
+        # 3. Pixels are display-ready grey, decoded in limited processes before this began.
+        # 4. The gate: modality, view, quality. Out of scope is an answer.
+        admitted, verdict = self._admitted(read)
+        if not verdict.in_scope:
+            nothing = _Basis(read, admitted, verdict, self._retriever.nothing())
+            return self._abstain(nothing, verdict.reason, verdict.explanation)
+        halt.check()
+        # 5. What the experts say of the images. The encoder's vectors are a part of retrieval.
+        experts = self._writer.consulted(admitted) if self._writer else None
+        halt.check()
+        # 6. Similar cases, never the patient's own.
+        basis = _Basis(read, admitted, verdict, self._similar(admitted, DRAFT_CASES, FOR_A_DRAFT), experts)
+        halt.check()
+        # 7.-10. One of the two ways to write.
+        if self._writer is None:
+            return self._from_cases(basis, tell)
+        return self._by_language_model(self._writer, basis, tell, halt)
+
+    def rewrite(self, draft: Draft, read: ReadStudy) -> Generated:
+        """Write a recorded draft again, with this drafter's generator: the same tokens, if the machine is the same.
+
+        Everything but the study's own files and request comes from the record. Raises RequestError where the draft was
+        not written by a language model, or the study, the prompts or the weights are not those of the record.
+        """
+        if draft.writing is None or self._writer is None:
+            raise RequestError("no language model wrote this draft", fix="name a draft with its `writing`")
+        if read.study.digests != draft.images:
+            raise RequestError("the draft is of other image files", fix="give the files it names by digest")
+        generator, (admitted, _) = self._writer.generator, self._admitted(read)
+        if generator.weights != draft.writing.weights:
+            raise RequestError("the draft was written with other weights", fix="load the language model it names")
+        facts = _facts(admitted.study, draft.evidence, draft.experts, draft.concepts)
+        asked = asked_again(draft.writing, facts, admitted, embedded().ontology, generator)
+        if asked.digests != draft.writing.prompts:
+            raise RequestError("its prompts cannot be made again", fix="give the request as it was, with its priors")
+        return generator.generate([asked.request], asked.images)[0]
+
+    def _admitted(self, read: ReadStudy) -> tuple[ReadStudy, GateVerdict]:
+        """The images that may be drafted from, and the gate's verdict."""
+        # Header rules first: modality and body part.
         verdict = self._gate.judge_headers(read.study)
         if not verdict.in_scope:
-            verdict = verdict.model_copy(update={"warnings": read.warnings})
-            return SimilarCases(verdict=verdict, evidence=self._retriever.nothing())
-        # 3. The gate's pixel rules: can anything be seen, is it a chest radiograph, which view is it?
+            return read, verdict.model_copy(update={"warnings": read.warnings})
+        # Then pixel rules: can anything be seen, is it a chest radiograph, which view is it?
         read, verdict = self._gate.judge_pixels(read)
-        if not verdict.in_scope:
-            return SimilarCases(verdict=verdict, evidence=self._retriever.nothing())
-        # 4. One unit vector per image.
-        vectors = self._encoder.finish(self._encoder.run(read.batch()))
-        # 5. Similar cases, never the patient's own.
-        if read.study.patient_key is None:
+        if verdict.in_scope and read.study.patient_key is None:
             verdict = verdict.model_copy(update={"warnings": (*verdict.warnings, NO_PATIENT)})
-        return SimilarCases(verdict=verdict, evidence=self._retriever.retrieve(read.study, vectors, limit, query))
+        return read, verdict
 
-    def draft(self, read: ReadStudy) -> Draft:
-        """Draft the findings from the reports of similar cases, or say why there is no draft."""
-        # 1.-5. Gate and retrieval.
-        found = self.similar_cases(read, DRAFT_CASES)
-        verdict, evidence = found.verdict, found.evidence
-        if not verdict.in_scope:
-            return self._abstain(verdict.reason, verdict.explanation, read, found)
+    def _similar(self, read: ReadStudy, limit: int, query: Query) -> Evidence:
+        """One unit vector per image, and the cases near them."""
+        vectors = self._encoder.finish(self._encoder.run(read.batch()))
+        return self._retriever.retrieve(read.study, vectors, limit, query)
+
+    def _from_cases(self, basis: "_Basis", tell: Tell, *, fallback: str = "", told: int = 0) -> Draft:
+        """Steps 7 to 10 without a language model: what similar cases agree on, in sentences copied from them.
+
+        `fallback` says why no language model wrote, `told` how many sentences were told of it before.
+        """
+        evidence = basis.evidence
         if not evidence.cases:
             why = "the index holds no case of another patient that this study may be compared with"
-            return self._abstain("NO_CLOSE_MATCH", why, read, found)
-        # 6. What the similar cases agree on, in sentences that belong to nobody in particular.
+            return self._abstain(basis, "NO_CLOSE_MATCH", why, fallback=fallback)
+        # 7.-9. Sentences that belong to nobody in particular.
         consensus = draft_findings(evidence.cases, self._statements, self._policy)
         if not consensus.sentences:
             why = "the similar cases agree on nothing that may be said of another patient"
-            return self._abstain("NO_CONSENSUS", why, read, found)
-        # 7. The checks: a sentence with a hard remark is left out and counted, soft remarks become flags.
-        sentences, dropped = keep_checked(consensus.sentences, read.study, evidence, self._policy)
-        if not sentences:
+            return self._abstain(basis, "NO_CONSENSUS", why, fallback=fallback)
+        # 10. The checks: a sentence with a hard remark is left out and counted, soft remarks become flags.
+        known = known_by_cases(basis.admitted.study, evidence.cases)
+        checked = keep_checked(consensus.sentences, known, shared(self._policy))
+        if not checked.sentences:
             why = "the checks left out every sentence that the similar cases agree on"
-            return self._abstain("NO_CONSENSUS", why, read, found, dropped)
-        # 8. The draft, with everything needed to write it again.
-        return Draft(
-            status="drafted",
-            sentences=sentences,
-            dropped=dropped,
-            warnings=verdict.warnings,
-            images=read.study.digests,
-            evidence=evidence,
-            drafter=self._name,
-            software=version("prelim"),
-        )
+            return self._abstain(basis, "NO_CONSENSUS", why, dropped=checked.dropped, fallback=fallback)
+        for number, sentence in enumerate(checked.sentences, told):
+            tell(DraftEvent(event="sentence", number=number, sentence=sentence))
+        return self._draft(basis, sentences=checked.sentences, dropped=checked.dropped, fallback=fallback)
 
-    def _abstain(
-        self,
-        reason: ReasonCode | None,
-        explanation: str,
-        read: ReadStudy,
-        found: SimilarCases,
-        dropped: Mapping[str, int] | None = None,
-    ) -> Draft:
-        return Draft(
-            status="abstained",
-            reason=reason,
-            explanation=explanation,
-            dropped=dict(dropped or {}),
-            warnings=found.verdict.warnings,
-            images=read.study.digests,
-            evidence=found.evidence,
-            drafter=self._name,
-            software=version("prelim"),
-        )
+    def _by_language_model(self, writer: Writer, basis: "_Basis", tell: Tell, halt: Halt) -> Draft:
+        """Steps 7 to 10 with a language model."""
+        reader, study = embedded(), basis.admitted.study
+        # 6. continued: of the similar cases only those that agree with the experts may speak.
+        facts = _facts(study, basis.evidence, basis.experts)
+        # 7. At most twelve concepts to think of, from experts, indication and those cases.
+        named = asked_about(study.indication or "", reader)
+        concepts = draft_concepts.draft_concepts(facts.cases, basis.experts, named, reader.ontology)
+        facts = facts.model_copy(update={"concepts": concepts})
+        # 8. The prompt of each branch, and the images it names.
+        asked = writer.asked(facts, basis.admitted, reader.ontology)
+        # 9. The branches are decoded together; each sentence is bound to its support and told as it is complete.
+        reading = Reading(Sources(facts, self._statements.vocabulary), known_by_model(facts), tell)
+        began = perf_counter()
+        try:
+            (answer,) = writer.generator.generate([asked.request], asked.images, reading.hear, halt)
+        except (GeneratorUnavailable, Overloaded) as error:
+            told = reading.withdraw()
+            if writer.fallback == "error":
+                raise
+            return self._from_cases(basis, tell, fallback=error.code, told=told)
+        writing = writing_of(asked, answer, writer.generator, perf_counter() - began)
+        # 10. The checks of the whole; what was told and does not last is withdrawn.
+        checked = reading.end(answer)
+        warnings = [*basis.verdict.warnings]
+        warnings += [NO_EXPERT] if basis.experts is None else []
+        warnings += [] if facts.cases else [NO_CASES]
+        warnings += [f"{remark.code}: {remark.explanation}" for remark in checked.missing]
+        written = {"concepts": concepts, "writing": writing, "warnings": tuple(warnings)}
+        if all("UNREAD" in {flag.code for flag in sentence.flags} for sentence in checked.sentences):
+            why = "the checks left nothing of what the language model wrote, or it wrote nothing that can be checked"
+            return self._abstain(basis, "NOTHING_LEFT", why, dropped=checked.dropped, **written)
+        return self._draft(basis, sentences=checked.sentences, dropped=checked.dropped, **written)
 
+    def _abstain(self, basis: "_Basis", reason: ReasonCode | None, explanation: str, **more: object) -> Draft:
+        return self._draft(basis, status="abstained", reason=reason, explanation=explanation, **more)
 
-def keep_checked(
-    sentences: Sequence[Sentence], study: Study, evidence: Evidence, policy: Policy = POLICY
-) -> tuple[tuple[Sentence, ...], dict[str, int]]:
-    """The sentences that no hard remark is on, with the soft ones as flags, and how many were left out by code.
-
-    What was left out may be what made another sentence a repetition or a contradiction, so the rest is checked again
-    until nothing hard is left. A sentence with several hard remarks counts once, under the first.
-    """
-    kept, dropped = tuple(sentences), Counter[str]()
-    while kept:
-        remarks = _remarks(kept, study, evidence, policy)
-        hard = [next((r.code for r in found if r.severity == "hard"), None) for found in remarks]
-        if not any(hard):
-            return tuple(_flagged(s, found) for s, found in zip(kept, remarks, strict=True)), dict(dropped)
-        dropped.update(code for code in hard if code)
-        kept = tuple(s for s, code in zip(kept, hard, strict=True) if code is None)
-    return (), dict(dropped)
-
-
-def _remarks(sentences: Sequence[Sentence], study: Study, evidence: Evidence, policy: Policy) -> list[list[Remark]]:
-    """What the checks say of each sentence when all are read together."""
-    report = compose_report(findings=" ".join(s.text for s in sentences))
-    begin = report.text.index(report.findings)
-    starts = list(accumulate((len(s.text) + 1 for s in sentences[:-1]), initial=begin))
-    # The checks count sentences as the extractor does, which may see two in one of the draft's.
-    supports = {
-        number: sentences[bisect_right(starts, begin + first) - 1].support.case_ids
-        for number, (first, _) in enumerate(sentence_spans(report.findings))
-    }
-    context = CheckContext(
-        # A retrieval draft compares with no earlier study, even where the request names one, so it may speak of none.
-        has_prior=False,
-        history="\n".join(words for words in (study.indication, study.technique, study.comparison) if words),
-        # Nothing is measured, which is known. No classifier and no detector of devices is asked: their checks stay out.
-        measurements=(),
-        cases=tuple(SimilarReport.of(c.case) for c in evidence.cases),
-        supports=supports,
-    )
-    found: list[list[Remark]] = [[] for _ in sentences]
-    for remark in check(report, context, embedded()).remarks:
-        # Only OMIT_EXPERT speaks of no sentence, and no expert is asked.
-        if remark.start is not None:
-            place = bisect_right(starts, remark.start) - 1
-            if remark.code != "COPY" or not _shared(sentences[place], policy):
-                found[place].append(remark)
-    return found
+    def _draft(self, basis: "_Basis", **more: object) -> Draft:
+        """The record, with everything needed to write the draft again; `more` are its other fields."""
+        by_model = self._writer is not None and not more.get("fallback")
+        fields: Mapping[str, object] = {
+            "status": "drafted",
+            "warnings": basis.verdict.warnings,
+            "images": basis.read.study.digests,
+            "evidence": basis.evidence,
+            "experts": basis.experts,
+            "drafter": f"{MODEL_NAME}/{_SETTINGS}" if by_model else f"{NAME}/{self._policy.identity}",
+            "software": version("prelim"),
+        }
+        return Draft.model_validate({**fields, **more})
 
 
-def _shared(sentence: Sentence, policy: Policy) -> bool:
-    """Whether a sentence is more than one patient's, so that COPY has nothing to say of it.
+@dataclass(frozen=True)
+class _Basis:
+    """What a draft is made from, however it is written."""
 
-    Every sentence of this draft is copied, and COPY looks for the side, size, date or device of *one* other patient.
-    Here several cases say the same. The wording has asked them for the side, dates and numbers were refused before
-    anything was quoted, and where most put the finding elsewhere PLACE_DIFFERS says so.
-    """
-    return len(sentence.support.case_ids) >= max(2, policy.min_support)
+    read: ReadStudy
+    """As it was handed in."""
+    admitted: ReadStudy
+    """The same with the images that the gate lets pass."""
+    verdict: GateVerdict
+    evidence: Evidence
+    experts: ExpertScores | None = None
 
 
-def _flagged(sentence: Sentence, remarks: Sequence[Remark]) -> Sentence:
-    flags = (Flag(code=r.code, severity=r.severity, explanation=r.explanation) for r in remarks)
-    return sentence.model_copy(update={"flags": (*sentence.flags, *flags)})
+def _facts(
+    study: Study,
+    evidence: Evidence,
+    experts: ExpertScores | None,
+    concepts: draft_concepts.DraftConcepts | None = None,
+) -> Facts:
+    """What the prompts are made of; of the similar cases those that may speak."""
+    kept = agreement.agreeing(evidence.cases, experts, embedded().ontology).kept
+    return Facts(study=study, experts=experts, cases=kept, concepts=concepts)
+
+
+def _to_nobody(_event: DraftEvent) -> None:
+    pass
+
+
+_SETTINGS: Final = hashlib.sha256(
+    (agreement.SETTINGS.model_dump_json() + draft_concepts.SETTINGS.model_dump_json()).encode()
+).hexdigest()[:12]
+"""Which cases may speak and which concepts are named, by digest."""

@@ -49,6 +49,7 @@ ReasonCode = Literal[
     "BURNED_IN_ANNOTATION",
     "NO_CLOSE_MATCH",
     "NO_CONSENSUS",
+    "NOTHING_LEFT",
 ]
 """Why there is no draft. Stable: interfaces and audits store it."""
 

@@ -1,8 +1,9 @@
 """Files to a study: one file, several files or a folder, every view of one study of one patient.
 
-What goes in is paths; what comes out is the `Study` record with, for each image, what the encoder prepared and what
-the gate looks at. A folder may hold files that are no images (a DICOMDIR, a text file): they are named
-in the warnings and left out. A folder that mixes studies or patients is an error, never a guess.
+What goes in is paths; what comes out is the `Study` record with, for each image, what the encoder prepared, what the
+gate looks at and, for readers that keep them, its pixels. A folder may hold files that are no images (a DICOMDIR, a
+text file): they are named in the warnings and left out. A folder that mixes studies or patients is an error, never a
+guess.
 """
 
 import os
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InvalidStudy, PrelimError
+from retrieval.pixels import Pixels
 from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.pixels.statistics import PixelStatistics
-from retrieval.records import PatientKey, Study, StudyImage, ViewPosition, view_group
+from retrieval.records import PatientKey, PriorReport, Study, StudyImage, ViewPosition, view_group
 
 MAX_IMAGES = 64
 """Images of one study; more than this is a folder of studies handed in by mistake."""
@@ -37,6 +39,8 @@ class ReadStudy:
     """What `look` made of each image, for the gate."""
     warnings: tuple[str, ...]
     """Files that were left out, by name and error code."""
+    pixels: tuple[Pixels, ...] = ()
+    """Display-ready grey of each image, for experts and language models; empty when the readers did not keep it."""
 
     def only(self, kept: Sequence[int], images: Sequence[StudyImage]) -> "ReadStudy":
         """The same study with only the images at these places, as given in `images`, frontal ones first."""
@@ -49,6 +53,7 @@ class ReadStudy:
             tuple(self.statistics[n] for n in places),
             tuple(self.looks[n] for n in places),
             self.warnings,
+            tuple(self.pixels[n] for n in places) if self.pixels else (),
         )
 
     def batch(self) -> NDArray[Any]:
@@ -63,13 +68,14 @@ def read_study(
     view: ViewPosition | None = None,
     patient_key: PatientKey | None = None,
     indication: str | None = None,
+    priors: Sequence[PriorReport] = (),
 ) -> ReadStudy:
     """Read files and folders as one study.
 
-    `view`, `patient_key` and `indication` come from the request. The view is for images whose header says none: a
-    file knows better which of several views it is; the others win over the header. Raises the image's own error when
-    no file is readable, InvalidStudy when a path cannot be looked at, there is no file, there are too many, or the
-    images belong to several studies.
+    `view`, `patient_key`, `indication` and `priors` come from the request. The view is for images whose header says
+    none: a file knows better which of several views it is; the others win over the header. Raises the image's own
+    error when no file is readable, InvalidStudy when a path cannot be looked at, there is no file, there are too many,
+    or the images belong to several studies.
     """
     files = _files(paths)
     readings: list[Reading] = []
@@ -82,7 +88,9 @@ def read_study(
     if not readings:
         raise faults[0][1]
     warnings = tuple(f"{_shown(file.name)} was left out: {fault.code}" for file, fault in faults)
-    return assemble(readings, view=view, patient_key=patient_key, indication=indication, warnings=warnings)
+    return assemble(
+        readings, view=view, patient_key=patient_key, indication=indication, priors=priors, warnings=warnings
+    )
 
 
 def assemble(
@@ -91,6 +99,7 @@ def assemble(
     view: ViewPosition | None = None,
     patient_key: PatientKey | None = None,
     indication: str | None = None,
+    priors: Sequence[PriorReport] = (),
     warnings: tuple[str, ...] = (),
 ) -> ReadStudy:
     """Make one study of images that were read; arguments and errors as in `read_study`."""
@@ -105,6 +114,7 @@ def assemble(
         study_instance_uid=header.study_instance_uid,
         patient_key=patient_key or header.patient_key,
         indication=indication or header.indication,
+        priors=tuple(priors),
     )
     statistics = tuple(r.statistics for r in ordered if r.statistics is not None)
     if len(statistics) < len(ordered):
@@ -115,6 +125,7 @@ def assemble(
         statistics,
         tuple(r.look for r in ordered),
         warnings,
+        tuple(r.pixels for r in ordered if r.pixels is not None),
     )
 
 

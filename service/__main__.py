@@ -1,9 +1,13 @@
 """The command `prelim`: similar cases and a draft for one study, from files; what a report says.
 
     prelim search chest.dcm --index index/     similar cases with their reports; also by words (search --help)
-    prelim draft  study-folder/ --index index/ a draft whose sentences name the cases they rest on
+    prelim draft  study-folder/ --index index/ a draft whose sentences name what they rest on, with --language-model
+                                               written by one
     prelim concepts report.txt                 the findings that a text states, denies and leaves open
     prelim check report.txt                    a second look at a report: what contradicts itself or what is known
+    prelim serve --index index/                all of this over HTTP, for callers of this machine or with API keys
+    prelim key ward-7                          a key for `serve --keys`
+    prelim vllm-serve model/                   a vLLM server for `draft --generator vllm-http`
 
 All print for people, or with --json one object on standard output. Errors go to standard error as code, what
 happened and what to do; the exit status says what kind it was (65 fix the input, 75 try later, 78 repair, 0 also for
@@ -23,9 +27,11 @@ from retrieval.records import PatientKey, ViewPosition
 from retrieval.terminal import add_index_argument, run_command
 from service.check import check_report, context_of, with_similar_cases
 from service.concepts import concepts
-from service.search import Asked, add_search_arguments
+from service.draft import add_draft_arguments, draft
+from service.search import add_search_arguments, search
+from service.serve import add_key_arguments, add_serve_arguments, make_key, serve
 from service.show import show_draft, show_similar_cases
-from service.wiring import open_desk
+from service.vllm_serve import add_vllm_serve_arguments, vllm_serve
 
 STUDY = "image files or a folder: DICOM, PNG or JPEG of ONE study"
 
@@ -45,11 +51,15 @@ def _parser() -> argparse.ArgumentParser:
     searching = commands.add_parser("search", parents=[shared], help="find similar cases")
     searching.add_argument("paths", nargs="*", type=Path, metavar="STUDY", help=f"{STUDY}; none to search by words")
     add_search_arguments(searching)
-    commands.add_parser("draft", parents=[study, shared], help="draft the findings from similar cases")
+    drafting = commands.add_parser("draft", parents=[study, shared], help="draft a report of a study")
+    add_draft_arguments(drafting)
     reading = commands.add_parser("concepts", help="read what a report says")
     given = "a report, a file that holds one, or - for standard input"
     reading.add_argument("text", metavar="TEXT|FILE", help=given)
     reading.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    add_vllm_serve_arguments(commands.add_parser("vllm-serve", help="serve a language model with vLLM"))
+    add_serve_arguments(commands.add_parser("serve", help="serve drafts, searches and checks over HTTP"))
+    add_key_arguments(commands.add_parser("key", help="make an API key for serve --keys"))
     checking = commands.add_parser("check", help="take a second look at a report")
     checking.add_argument(
         "report", metavar="REPORT|FILE", help="a report, a file that holds one, or - for standard input"
@@ -77,6 +87,12 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "concepts":
         concepts(options.text, console, as_json=options.json)
         return 0
+    if options.command == "vllm-serve":
+        return vllm_serve(options, console)
+    if options.command == "serve":
+        return serve(options, Console(stderr=True, highlight=False))
+    if options.command == "key":
+        return make_key(options, console, Console(stderr=True, highlight=False))
     if options.command == "check":
         context = context_of(options.evidence, has_prior=None if options.prior is None else options.prior == "yes")
         if options.images:
@@ -91,15 +107,11 @@ def _run(options: argparse.Namespace) -> int:
         check_report(options.report, console, context, as_json=options.json)
         return 0
     if options.command == "search":
-        question = Asked(options)
-        with open_desk(options.index) as desk:
-            found = question.answer(desk)
+        found = search(options)
         _tell(options, found, lambda: show_similar_cases(console, found))
     else:
-        with open_desk(options.index) as desk:
-            study = desk.read(options.paths, view=options.view, patient_key=options.patient_key)
-            draft = desk.drafter.draft(study)
-        _tell(options, draft, lambda: show_draft(console, draft))
+        drafted = draft(options, Console(stderr=True, highlight=False))
+        _tell(options, drafted, lambda: show_draft(console, drafted))
     return 0
 
 

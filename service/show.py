@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from generation.draft import Draft
+from generation.draft import Draft, DraftEvent, Support
 from retrieval.ontology.ontology import load
 from retrieval.records import Leg, SimilarCases
 from retrieval.terminal import plain
@@ -56,27 +56,49 @@ def show_similar_cases(console: Console, found: SimilarCases) -> None:
     console.print(f"Similarity: {'; '.join(legs)}. Higher is nearer.{told} These cases belong to other patients.")
 
 
+def show_event(console: Console, event: DraftEvent) -> None:
+    """Print a sentence of a draft that is still being written, or that it was withdrawn."""
+    mark = "!" if event.sentence.abnormal else " "
+    text = f" {mark} {event.sentence.text}" if event.event == "sentence" else f" withdrawn: {event.sentence.text}"
+    console.print(plain(text), style="dim", soft_wrap=True)
+
+
 def show_draft(console: Console, draft: Draft) -> None:
     """Print a draft sentence by sentence with what each rests on, or why there is none."""
     _show_warnings(console, draft.warnings)
+    if draft.fallback:
+        console.print(plain(f"note: no language model wrote this ({draft.fallback}): it is made of similar cases"))
     if draft.status == "abstained":
         console.print(plain(f"No draft: {draft.reason}. {_sentence(draft.explanation)}"))
         _show_dropped(console, draft)
         return
     console.print(Text(NOT_A_REPORT, style="bold"))
-    console.print("FINDINGS")
+    heading = ""
     for sentence in draft.sentences:
+        if sentence.section != heading:
+            heading = sentence.section
+            console.print(heading.upper())
         mark = "!" if sentence.abnormal else " "
-        support = sentence.support
-        named = ", ".join(support.case_ids[:3]) + (", ..." if len(support.case_ids) > 3 else "")
         console.print(Text(f" {mark} ") + plain(sentence.text))
-        console.print(plain(f"     {len(support.case_ids)} of {support.of} similar cases: {named}"), style="dim")
+        console.print(plain(f"     {_support(sentence.support)}"), style="dim")
         for flag in sentence.flags:
             console.print(plain(f"     {SIGNS[flag.severity]} {flag.code}: {flag.explanation}"))
     _show_dropped(console, draft)
     if any(sentence.flags for sentence in draft.sentences):
         console.print("Below a sentence, ! is worth a look and !! is wrong unless somebody explains it.")
-    console.print(plain(f"! states something abnormal. Snapshot {draft.evidence.index_snapshot}, {draft.drafter}"))
+    wrote = f", {draft.writing.language_model} by preset {draft.writing.preset.name}" if draft.writing else ""
+    console.print(
+        plain(f"! states something abnormal. Snapshot {draft.evidence.index_snapshot}, {draft.drafter}{wrote}")
+    )
+
+
+def _support(support: Support) -> str:
+    """What a sentence rests on, in one line."""
+    named = ", ".join(support.case_ids[:3]) + (", ..." if len(support.case_ids) > 3 else "")
+    rests_on = [f"{len(support.case_ids)} of {support.of} similar cases" + (f": {named}" if named else "")]
+    rests_on += [f"expert {expert}" for expert in support.experts]
+    rests_on += ["an earlier study"] if support.prior else []
+    return "; ".join(rests_on)
 
 
 def _show_dropped(console: Console, draft: Draft) -> None:

@@ -1,44 +1,165 @@
 """Which parts the faces are made of: the only place in `service` that names concrete classes."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+from pydantic import SecretStr
+
+from generation.decoding.presets import Preset
 from generation.drafter import Drafter
+from generation.experts.named import load_expert
+from generation.generators import generator_named
+from generation.remote.openai_http import OpenAiGenerator
+from generation.remote.vllm_http import VllmHttpGenerator
 from generation.summary import summary_of
+from generation.vllm.launch import KEY
+from generation.writer import Fallback, Writer
+from retrieval.errors import InvalidLocation, RequestError
 from retrieval.gate import Gate
 from retrieval.index import open_index
 from retrieval.look import look
+from retrieval.pixels.display import whole
 from retrieval.pixels.sandbox import Readers
-from retrieval.records import PatientKey, ViewPosition
+from retrieval.pixels.wire import Keep
 from retrieval.retriever import Retriever
-from retrieval.study import ReadStudy, read_study
-
-
-@dataclass(frozen=True)
-class Desk:
-    """An open index, decoders, a drafter and its retriever: all that a face needs."""
-
-    readers: Readers
-    drafter: Drafter
-    retriever: Retriever
-
-    def read(self, paths: Sequence[Path], *, view: ViewPosition | None, patient_key: PatientKey | None) -> ReadStudy:
-        """Read files or a folder as one study; raises the errors of `read_study`."""
-        return read_study(paths, self.readers, view=view, patient_key=patient_key)
+from service.desk import Desk
+from service.front import Front, Jobs
+from service.images import Viewer
+from service.keys import read_keys
+from service.waiting import WaitingRoom
 
 
 @contextmanager
-def open_desk(location: str, *, workers: int = 1) -> Iterator[Desk]:
-    """Open everything for one index; raises the errors of `open_index`."""
+def open_desk(location: str, *, workers: int = 1, keep: Keep = "nothing") -> Iterator[Desk]:
+    """Open everything for one index but a language model; raises the errors of `open_index`.
+
+    `keep` pixels where a language model shall write: `desk.drafter.written_by(load_writer(...))`.
+    """
     salt = os.environ.get("PRELIM_PATIENT_SALT", "").encode() or None
     with (
         closing(open_index(location)) as index,
-        Readers(index.encoder.prepare, look=look, workers=workers, salt=salt) as readers,
+        Readers(index.encoder.prepare, look=look, workers=workers, salt=salt, keep=keep) as readers,
     ):
         summary = summary_of(index)
-        retriever = Retriever(index.store, index.encoder.identity)
+        retriever = Retriever(index.store, index.encoder.identity, index.encode_text)
         drafter = Drafter(index.encoder, retriever, Gate(index.scope), summary.statements)
         yield Desk(readers, drafter, retriever)
+
+
+def load_writer(
+    generator: str,
+    language_model: str,
+    *,
+    experts: Sequence[str],
+    device: str,
+    precision: Literal["float32", "bfloat16"],
+    preset: Preset,
+    temperature: float,
+    seed: int,
+    max_new_tokens: int,
+    fallback: Fallback,
+    servers: Sequence[str] = (),
+) -> Writer:
+    """Load a language model and experts by name; raises the errors of `generator_named` and `load_expert`."""
+    key = os.environ.get(KEY, "")
+    asked = [load_expert(name, device=device) for name in experts]
+    return Writer(
+        generator_named(
+            generator,
+            language_model,
+            device=device,
+            precision=precision,
+            servers=servers,
+            key=SecretStr(key) if key else None,
+        ),
+        preset=preset,
+        experts=asked,
+        temperature=temperature,
+        seed=seed,
+        max_new_tokens=max_new_tokens,
+        fallback=fallback,
+    )
+
+
+@contextmanager
+def open_front(
+    location: str,
+    *,
+    writer: Callable[[], Writer] | None = None,
+    keys: Path | None = None,
+    jobs: str | None = None,
+    spool: Path | None = None,
+    images: Path | None = None,
+    decoders: int = 2,
+    at_once: int = 4,
+    waiting: int = 64,
+) -> Iterator[Front]:
+    """Open all that serving needs; whatever can fail has failed, and whatever takes long is done, when it is open.
+
+    `writer` loads a language model, `keys` is a file of API keys, `jobs` a file or a database URL with the folder
+    `spool` for their images, `images` what the paths of the index's images are relative to; `at_once` drafts are worked
+    on and `waiting` more may wait. Raises RequestError, and the errors of `open_desk`, `load_writer` and `JobStore`.
+    """
+    # 1. What was asked for, before anything large is opened.
+    known = None if keys is None else read_keys(keys)
+    if images is not None and not images.is_dir():
+        raise RequestError("the folder of images is not there", fix="give the folder that the manifest lies in")
+    kept = None if jobs is None else _kept(jobs, spool)
+    with ExitStack() as opened:
+        # 2. The index with its decoders, and decoders of their own for the eye, so that a page never waits for drafts.
+        desk = opened.enter_context(open_desk(location, workers=decoders, keep="pixels" if writer else "nothing"))
+        viewer = Viewer(opened.enter_context(Readers(whole)), images)
+        # 3. The language model, which takes longest.
+        if writer is not None:
+            desk = replace(desk, drafter=desk.drafter.written_by(opened.enter_context(_loaded(writer))))
+        # 4. Places to work at. What is opened last is closed first: jobs are given back before these close.
+        room = opened.enter_context(closing(WaitingRoom(at_once, interactive=waiting)))
+        brief = opened.enter_context(closing(WaitingRoom(at_once, interactive=waiting)))
+        front = Front(desk, room, brief, viewer, known)
+        # 5. Jobs; those that a former process left behind begin at once.
+        yield front if kept is None else opened.enter_context(_with_jobs(front, *kept, at_once=max(1, at_once - 1)))
+
+
+@contextmanager
+def _with_jobs(front: Front, url: str, spool: Path, *, at_once: int) -> Iterator[Front]:
+    # Loaded only here: every command passes through this module, and few need a database.
+    from service.jobs.runner import JobRunner  # noqa: PLC0415
+    from service.jobs.store import JobStore  # noqa: PLC0415
+
+    with closing(JobStore(url)) as store:
+        runner = JobRunner(store, spool, front, at_once=at_once)
+        runner.start()
+        try:
+            yield replace(front, jobs=Jobs(store, spool))
+        finally:
+            runner.stop()
+
+
+@contextmanager
+def _loaded(writer: Callable[[], Writer]) -> Iterator[Writer]:
+    """A writer whose generator is closed afterwards, where it holds something open."""
+    loaded = writer()
+    try:
+        yield loaded
+    finally:
+        if isinstance(loaded.generator, VllmHttpGenerator | OpenAiGenerator):
+            loaded.generator.close()
+
+
+def _kept(jobs: str, spool: Path | None) -> tuple[str, Path]:
+    """The database URL, and the folder for images, made for this user alone; raises RequestError without one."""
+    url = jobs if "://" in jobs else f"sqlite:///{Path(jobs).resolve()}"
+    if spool is None and "://" in jobs:
+        raise RequestError("jobs in a database need a folder for their images", fix="name one with --spool")
+    folder = spool or Path(jobs).resolve().parent / "jobs-images"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidLocation(
+            f"the folder for the images of jobs cannot be made: {error.strerror}", fix="name another with --spool"
+        ) from error
+    return url, folder

@@ -1,5 +1,6 @@
 """The checks as a step of the draft: hard remarks leave a sentence out, soft ones flag it. Every report is invented."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from io import StringIO
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 from rich.console import Console
 
 from evaluation.drawings import write_studies
+from generation.checked import keep_checked
 from generation.consensus import POLICY, Policy, draft_findings
 from generation.draft import Draft, Flag, Sentence, Support
-from generation.drafter import Drafter, keep_checked
+from generation.drafter import Drafter
+from generation.known import known_by_cases, shared
 from generation.statements import Statements, prepare_statements, summarise
 from retrieval.encoders.descriptor import DescriptorEncoder, features
 from retrieval.gate import Gate
@@ -75,9 +78,16 @@ def study(indication: str | None = None) -> Study:
     return Study(images=(image,), indication=indication)
 
 
+def checked(
+    proposed: Sequence[Sentence], asked: Study, cases: Evidence, policy: Policy = POLICY
+) -> tuple[tuple[Sentence, ...], dict[str, int]]:
+    kept = keep_checked(proposed, known_by_cases(asked, cases.cases), shared(policy))
+    return kept.sentences, kept.dropped
+
+
 def kept_texts(*proposed: Sentence, cases: Evidence | None = None, policy: Policy = POLICY) -> tuple[list[str], object]:
     cases = cases or evidence(*[" ".join(s.text for s in proposed)] * 10)
-    kept, dropped = keep_checked(proposed, study(), cases, policy)
+    kept, dropped = checked(proposed, study(), cases, policy)
     return [s.text for s in kept], dropped
 
 
@@ -102,7 +112,7 @@ def test_a_soft_remark_flags_its_own_sentence_after_the_flags_it_had() -> None:
     had = Flag(code="PLACE_DIFFERS", explanation="only 1 of 5 supporting cases put this in the same place")
     again = "Neither pneumothorax nor pleural effusion is seen."
     proposed = [sentence(CLEAR), sentence("No pneumothorax."), sentence(again, flags=(had,))]
-    kept, dropped = keep_checked(proposed, study(), evidence(*[f"{CLEAR} {again}"] * 10))
+    kept, dropped = checked(proposed, study(), evidence(*[f"{CLEAR} {again}"] * 10))
     assert dropped == {}
     assert [[(f.code, f.severity) for f in s.flags] for s in kept] == [
         [],
@@ -117,7 +127,7 @@ def test_a_soft_remark_flags_its_own_sentence_after_the_flags_it_had() -> None:
 def test_what_was_left_out_flags_no_other_sentence() -> None:
     # The second one repeats the first, which is left out; alone it repeats nothing.
     first, second = "No pneumothorax, unchanged from the previous study.", "No pneumothorax."
-    kept, dropped = keep_checked([sentence(first), sentence(second)], study(), evidence(*[second] * 10))
+    kept, dropped = checked([sentence(first), sentence(second)], study(), evidence(*[second] * 10))
     assert [(s.text, s.flags) for s in kept] == [(second, ())]
     assert dropped == {"PRIOR_REF": 1}
 
@@ -142,7 +152,7 @@ def test_a_remark_finds_its_sentence_where_the_extractor_sees_two() -> None:
 
 def test_cases_that_mostly_say_the_opposite_flag_the_sentence_that_cites_them() -> None:
     proposed = [sentence("No pneumothorax. No pleural effusion."), sentence("There is pleural thickening.")]
-    kept, _ = keep_checked(proposed, study(), evidence(*["There is no pleural thickening."] * 10))
+    kept, _ = checked(proposed, study(), evidence(*["There is no pleural thickening."] * 10))
     assert [[f.code for f in s.flags] for s in kept][1] == ["NEGATION", "UNSUPPORTED"]
 
 
@@ -161,12 +171,12 @@ def test_words_of_a_single_case_are_copied_whatever_the_policy_asks_for() -> Non
 def test_history_that_came_with_the_request_may_be_told() -> None:
     told = [sentence(CLEAR), sentence("History of renal failure.")]
     given = evidence(*[CLEAR] * 10)
-    assert keep_checked(told, study(), given)[1] == {"NONIMAGE": 1}
-    assert keep_checked(told, study("Cough. History of renal failure."), given)[1] == {}
+    assert checked(told, study(), given)[1] == {"NONIMAGE": 1}
+    assert checked(told, study("Cough. History of renal failure."), given)[1] == {}
 
 
 def test_nothing_is_checked_where_nothing_is_proposed() -> None:
-    assert keep_checked([], study(), evidence()) == ((), {})
+    assert checked([], study(), evidence()) == ((), {})
 
 
 def test_an_ordinary_consensus_passes_whole() -> None:
@@ -174,7 +184,7 @@ def test_an_ordinary_consensus_passes_whole() -> None:
     cases = evidence(*reports)
     consensus = draft_findings(cases.cases, prepare_statements(usual(*reports)))
     assert len(consensus.sentences) > 2
-    assert keep_checked(consensus.sentences, study(), cases) == (consensus.sentences, {})
+    assert checked(consensus.sentences, study(), cases) == (consensus.sentences, {})
 
 
 def usual(*reports: str) -> Statements:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import BufferTooShort
 from multiprocessing.connection import Connection
 from queue import Empty, Queue
 from threading import Lock, Thread
@@ -32,9 +33,10 @@ from numpy.typing import NDArray
 
 from retrieval.errors import DecoderTimeout, OperatorError, PrelimError, UnreadableImage
 from retrieval.pixels import Pixels
+from retrieval.pixels.kept import unpacked
 from retrieval.pixels.limits import DEFAULT_LIMITS, Limits
 from retrieval.pixels.statistics import PixelStatistics
-from retrieval.pixels.wire import MAX_ANSWER_BYTES, READY, Answer, Setup
+from retrieval.pixels.wire import MAX_ANSWER_BYTES, READY, Answer, Image, Keep, Setup
 from retrieval.records import ImageAttributes, ImageDigest
 
 _SENT = 2
@@ -75,6 +77,8 @@ class Reading:
     """What `prepare` made of the pixels."""
     look: NDArray[np.float32]
     """What `look` made of them, a vector; empty without one."""
+    pixels: Pixels | None = None
+    """The display-ready grey itself, at most `kept.LONGEST_SIDE` long; None unless the readers were to keep it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Readers:
     `prepare`, and `look` where given, run in the decoders on the pixels of each image and are pickled by reference:
     functions of an importable module; what they raise, other than PrelimError, comes back as OperatorError. What a
     decoder prints is dropped.
+    `keep` is whether the grey itself comes back as well, which costs two bytes a pixel of at most 1024 x 1024.
     `memory_bytes` bounds each decoder's address space, `timeout_s` the reading of one image. Several threads may read
     at once. Raises ValueError for fewer than one worker.
     """
@@ -103,10 +108,11 @@ class Readers:
         timeout_s: float = 20.0,
         memory_bytes: int = 2 * 1024**3,
         salt: bytes | None = None,
+        keep: Keep = "nothing",
     ) -> None:
         if workers < 1:
             raise ValueError(f"{workers} workers read nothing")
-        setup = Setup(prepare, look, limits, timeout_s, memory_bytes, salt)
+        setup = Setup(prepare, look, limits, timeout_s, memory_bytes, salt, keep)
         self._workers = [_Worker(setup) for _ in range(workers)]
         self._jobs: Queue[_Job | None] = Queue()
         self._threads: list[Thread] = []
@@ -279,7 +285,7 @@ class _Worker:
             )
         except (EOFError, OSError):
             error = UnreadableImage("the decoder process died reading this image", fix="export the image again")
-        except ValueError:  # of pydantic, too
+        except (ValueError, BufferTooShort):  # of pydantic, too; and more bytes than were announced
             error = UnreadableImage("the decoder gave an answer that makes no sense", fix="export the image again")
         except BaseException:
             self._replace(later)  # or the rest of this answer would be taken for that to the next path
@@ -324,7 +330,16 @@ class _Worker:
         look = np.frombuffer(pipe.recv_bytes(4 * image.looks + 1), np.float32)
         if look.size != image.looks:
             raise ValueError("another number of looks than said")
-        return Reading(path, image.digest, image.attributes, image.statistics, prepared, look)
+        pixels = self._kept(image, pipe) if self._setup.keep == "pixels" else None
+        return Reading(path, image.digest, image.attributes, image.statistics, prepared, look, pixels)
+
+    def _kept(self, image: Image, pipe: "Connection[bytes, bytes]") -> Pixels:
+        if image.kept is None:
+            raise ValueError("no pixels where they were asked for")
+        grey = np.empty(image.kept, np.uint16)
+        if pipe.recv_bytes_into(grey.reshape(-1).view(np.uint8).data) != grey.nbytes:
+            raise ValueError("another number of pixels than said")
+        return unpacked(grey)
 
     def _last_line(self) -> str:
         """What a process that did not start said last; it has seen no image yet, so this quotes no header."""

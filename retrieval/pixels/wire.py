@@ -1,14 +1,15 @@
 """What passes between a decoder process and the process that started it.
 
 Towards the decoder: once the pickled `Setup`, then one path a message. Back: one JSON `Answer`, and after an answer
-with an image the raw bytes of the prepared array and of what `look` gave. A decoder has touched hostile bytes and is
-not believed: what it writes is parsed as JSON and checked field by field, and never unpickled.
+with an image the raw bytes of the prepared array, of what `look` gave and of the pixels that are kept. A decoder has
+touched hostile bytes and is not believed: what it writes is parsed as JSON and checked field by field, and never
+unpickled.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from retrieval.errors import ImageTooLarge, OperatorError, PrelimError, UnreadableImage, UnsupportedImage
 from retrieval.pixels import Pixels
+from retrieval.pixels.kept import LONGEST_SIDE
 from retrieval.pixels.limits import Limits
 from retrieval.pixels.statistics import PixelStatistics
 from retrieval.records import ImageAttributes, ImageDigest, Record
@@ -33,6 +35,9 @@ _ERRORS: dict[str, type[PrelimError]] = {
 """What a decoder may say; that it took too long or died is for the other side to say."""
 _NUMBERS = "biuf"
 """Kinds of numpy dtype that are plain numbers: no objects, no strings, no records."""
+Keep = Literal["nothing", "pixels"]
+"""Whether the display-ready grey leaves the decoder process as well."""
+_Side = Annotated[int, Field(ge=1, le=LONGEST_SIDE)]
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Setup:
     timeout_s: float
     memory_bytes: int
     salt: bytes | None
+    keep: Keep
 
 
 class Fault(Record):
@@ -77,6 +83,8 @@ class Image(Record):
     """The array's shape."""
     looks: int = Field(default=0, ge=0, le=MAX_LOOKS)
     """How many float32 of `look` follow the array."""
+    kept: tuple[_Side, _Side] | None = None
+    """Rows and columns of the 16-bit grey that comes last; None where pixels are not kept."""
 
     def empty_array(self, max_bytes: int) -> NDArray[Any]:
         """A fresh array for the bytes that follow; raises ValueError for what is not numbers or over `max_bytes`."""

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.errors import ImageTooLarge, OperatorError, PrelimError
+from retrieval.pixels.kept import packed
 from retrieval.pixels.read import open_image
 from retrieval.pixels.statistics import pixel_statistics
 from retrieval.pixels.wire import READY, Answer, Fault, Image, Setup
@@ -36,17 +37,16 @@ def main(descriptor: int) -> None:
         connection.send_bytes(READY)
         while True:
             path = os.fsdecode(connection.recv_bytes())
-            answer, array, looks = _answered(path, setup)
+            answer, arrays = _answered(path, setup)
             connection.send_bytes(answer.model_dump_json().encode())
-            if answer.image is not None:
+            for array in arrays:
                 connection.send_bytes(array)
-                connection.send_bytes(looks)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
 
 
-def _answered(path: str, setup: Setup) -> tuple[Answer, bytes, bytes]:
-    """Read one image; whatever goes wrong is the answer."""
+def _answered(path: str, setup: Setup) -> tuple[Answer, list[bytes]]:
+    """Read one image; whatever goes wrong is the answer. With it come the bytes of the arrays it announces."""
     # The other side kills this process at its timeout. Should that side be gone, the kernel does, even in C code.
     signal.setitimer(signal.ITIMER_REAL, setup.timeout_s + 5)
     try:
@@ -57,6 +57,7 @@ def _answered(path: str, setup: Setup) -> tuple[Answer, bytes, bytes]:
         statistics = None if setup.look is None else pixel_statistics(pixels)
         prepared = np.ascontiguousarray(setup.prepare(pixels))
         looks = np.zeros(0, np.float32) if setup.look is None else setup.look(pixels).astype(np.float32).ravel()
+        kept = packed(pixels) if setup.keep == "pixels" else None
         image = Image(
             digest=file.digest(),
             attributes=attributes,
@@ -64,8 +65,10 @@ def _answered(path: str, setup: Setup) -> tuple[Answer, bytes, bytes]:
             dtype=prepared.dtype.str,
             shape=prepared.shape,
             looks=looks.size,
+            kept=None if kept is None else (kept.shape[0], kept.shape[1]),
         )
-        return Answer(image=image), prepared.tobytes(), looks.tobytes()
+        arrays = [prepared.tobytes(), looks.tobytes()] + ([] if kept is None else [kept.tobytes()])
+        return Answer(image=image), arrays
     except MemoryError:
         error: PrelimError = ImageTooLarge("the image does not fit in the decoder's memory", fix="export it smaller")
     except PrelimError as raised:
@@ -74,7 +77,7 @@ def _answered(path: str, setup: Setup) -> tuple[Answer, bytes, bytes]:
         error = OperatorError(f"{_where(raised)} while an image was read", fix="report this with the image's digest")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return Answer(fault=Fault(code=error.code, what=error.what, fix=error.fix)), b"", b""
+    return Answer(fault=Fault(code=error.code, what=error.what, fix=error.fix)), []
 
 
 def _where(error: Exception) -> str:
