@@ -35,7 +35,8 @@ from indexing.manifest import count_rows
 from indexing.reread import reread
 from indexing.vocabulary import add_vocabulary_arguments, run_vocabulary
 from indexing.wiring import extractor, readers, rereading, writing
-from retrieval.encoders.descriptor import COMPONENTS
+from retrieval.encoders.descriptor import COMPONENTS, DescriptorEncoder
+from retrieval.encoders.named import Loading
 from retrieval.errors import InvalidManifest, OperatorError, StoreCorrupt
 from retrieval.index import open_index, verify_index
 from retrieval.pixels.attributes import pseudonym
@@ -62,6 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     building = commands.add_parser("build", parents=[shared, layers], help="index a manifest (resumable)")
     building.add_argument("manifest", type=Path, help="JSONL manifest, one study a line (README, Your own cases)")
+    building.add_argument(
+        "--encoder",
+        default="",
+        metavar="NAME",
+        help="descriptor (default), or a trained one: open_clip: or transformers: with a folder or hub id after it",
+    )
+    building.add_argument("--device", default="cpu", help="where a trained encoder runs: cpu (default), cuda, cuda:1")
+    building.add_argument(
+        "--model-network", choices=("off", "on"), default="off", help="whether a hub may be asked for weights"
+    )
     building.add_argument("--workers", type=count, help="decoder processes (default: one for each core)")
     building.add_argument("--remove-absent", action="store_true", help="take out cases the manifest no longer has")
     building.add_argument("--quarantine", type=Path, help="where refused rows go (default: MANIFEST.quarantine.jsonl)")
@@ -132,9 +143,13 @@ def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
             speed = progress.tasks[indexing].speed
             progress.update(indexing, rate=f"{speed:.0f} studies/s" if speed else "")
 
+        loading = Loading(options.encoder, options.device, options.model_network)
         with (
-            readers(options.workers) as reading,
-            writing(options.index, options.manifest, workers=options.workers, on_image=on_image) as (index, known),
+            writing(options.index, options.manifest, loading=loading, workers=options.workers, on_image=on_image) as (
+                index,
+                known,
+            ),
+            readers(options.workers, index.encoder.prepare) as reading,
         ):
             progress.update(fitting, visible=False)
             report, refused = build(
@@ -150,12 +165,13 @@ def _build(options: argparse.Namespace, console: Console, said: Console) -> int:
                 on_row=on_row,
             )
             keep_summary(index)
-            current, dimension = index.store.current(), index.encoder.dimension
+            current, encoder = index.store.current(), index.encoder
             read_by, unlisted = index.store.extractors(), index.store.unlisted()
             otherwise = sum(by != reader.identity for by in read_by.values())
     quarantine.write_text("".join(row.model_dump_json() + "\n" for row in refused), encoding="utf-8")
     _report(said, options, report.model_copy(update={"seconds": time.monotonic() - began}), quarantine)
-    if current and dimension < sum(COMPONENTS) and current.images > 4 * dimension:
+    few = isinstance(encoder, DescriptorEncoder) and encoder.dimension < sum(COMPONENTS)
+    if few and current and current.images > 4 * encoder.dimension:
         console.print("the encoder was fitted on few images; build into a new folder to fit it on these")
     if otherwise:
         console.print(f"{otherwise} reports were read by another extractor: run prelim-index reread")

@@ -1,14 +1,15 @@
 """Fit what an index needs to know of its images: once, before anything is encoded.
 
-Whitening needs the mean and spread of many images, the gate what is ordinary among them. Both are learned from one
-seeded sample of the manifest and kept in the index: the whitening belongs to the encoder's identity, and every later
-image, indexed or queried, goes through the same one. An index that has outgrown a small first build is fitted anew
-only by building it into a new folder; `prelim-index build` says when that is worth it.
+The embedded encoder's whitening needs the mean and spread of many images, a trained encoder's centring their mean, the
+gate what is ordinary among them. They are learned from one seeded sample of the manifest and kept in the index: the
+first belong to the encoder's identity, and every later image, indexed or queried, goes through the same. An index that
+has outgrown a small first build is fitted anew only by building it into a new folder; `prelim-index build` says when
+that is worth it.
 """
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import numpy as np
 
 from indexing.manifest import ManifestStudy, read_manifest
 from retrieval.encoders.descriptor import DescriptorEncoder
+from retrieval.encoders.encoder import Prepared
 from retrieval.errors import InvalidManifest, PrelimError
 from retrieval.gate import refuse_for_index
+from retrieval.index import IndexEncoder
 from retrieval.look import Scope, ViewScope
 from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.records import PatientKey, ViewPosition, view_group
@@ -46,16 +49,27 @@ class _Sampled:
 class Fitted:
     """What was learned, and the images that were read for it."""
 
-    encoder: DescriptorEncoder
+    encoder: IndexEncoder
     scope: Scope
     known: dict[str, Reading]
     """By path: they need not be read again."""
 
 
-def fit(manifest: Path, readers: Readers, *, on_image: Callable[[int], None] = lambda images: None) -> Fitted:
-    """Fit on at most FIT_IMAGES images; `readers` must look.
+def whitened(images: Sequence[Prepared]) -> DescriptorEncoder:
+    """The embedded encoder, fitted on images it has prepared."""
+    return DescriptorEncoder.fit(np.stack(images))
 
-    The whitening is fitted on frontal images, which decide what is similar (on all when there are none). Raises
+
+def fit(
+    manifest: Path,
+    readers: Readers,
+    learn: Callable[[Sequence[Prepared]], IndexEncoder] = whitened,
+    *,
+    on_image: Callable[[int], None] = lambda images: None,
+) -> Fitted:
+    """Fit on at most FIT_IMAGES images; `readers` must look, and prepare images for the encoder that `learn` makes.
+
+    The encoder is fitted on frontal images, which decide what is similar (on all when there are none). Raises
     InvalidManifest when no image of the manifest can be read.
     """
     sample = _sample(manifest)
@@ -79,7 +93,7 @@ def fit(manifest: Path, readers: Readers, *, on_image: Callable[[int], None] = l
             fix="check the paths and rows of the manifest, or add studies",
         )
     return Fitted(
-        DescriptorEncoder.fit(np.stack(rows)),
+        learn(rows),
         Scope(
             frontal=_learn(groups["frontal"], REFUSED_FRONTALS, FRONTAL_MARGIN),
             lateral=_learn(groups["lateral"], REFUSED_LATERALS, 0.0),

@@ -67,10 +67,11 @@ def findings_asked(names: Iterable[str], extractor: Extractor) -> ConceptSet:
         for stated, denied in ((one.present, wanted.absent), (wanted.present, one.absent)):
             for against in denied:
                 if any(extractor.ontology.is_a(concept, against) for concept in stated):
+                    why = f"{extractor.ontology[against].name.lower()} is asked for and asked against"
                     raise RequestError(
-                        f"{name[:100]!r} and another finding cannot both hold: "
-                        f"{extractor.ontology[against].name.lower()} is asked for and asked against",
+                        f"{name[:100]!r} and another finding cannot both hold: {why}",
                         fix="ask one after the other",
+                        unquoted=f"two findings cannot both hold: {why}",
                     )
         wanted = both(wanted, one)
     return wanted
@@ -110,4 +111,4 @@ def _slug(name: str) -> str:
 def _unknown(kind: str, name: str, names: dict[str, ConceptId] | dict[str, None]) -> RequestError:
     near = get_close_matches(name.lower()[:100], names, n=3, cutoff=0.5)
     fix = f"such as {', '.join(near)}" if near else "`prelim concepts` shows how a text is read"
-    return RequestError(f"no {kind} is called {name[:100]!r}", fix=fix)
+    return RequestError(f"no {kind} is called {name[:100]!r}", fix=fix, unquoted=f"no {kind} is called so")

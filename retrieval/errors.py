@@ -57,10 +57,12 @@ class PrelimError(Exception):
     exit_status: ClassVar[int] = 1
     """What a command exits with, after sysexits.h."""
 
-    def __init__(self, what: str, *, fix: str = "") -> None:
+    def __init__(self, what: str, *, fix: str = "", unquoted: str = "") -> None:
         super().__init__(what)
         self.what = what
-        """What happened, without patient data."""
+        """What happened, without patient data; it may quote a word of the request, for the person who typed it."""
+        self.unquoted = unquoted or what
+        """The same without any word of the request, for logs and for answers that others may see."""
         self.fix = fix
         """What the reader can do about it; empty when only the code's documentation can say."""
 

@@ -8,13 +8,17 @@ import base64
 import contextlib
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from retrieval.encoders.descriptor import DescriptorEncoder
+from retrieval.encoders.encoder import Vectors
+from retrieval.encoders.named import DESCRIPTOR, LOCALLY, CentredEncoder, Loading
 from retrieval.errors import EncoderMismatch, InvalidLocation, MissingDependency, NoIndex, StoreCorrupt
 from retrieval.look import Scope
 from retrieval.records import CaseId, EncoderIdentity, Record
@@ -35,13 +39,19 @@ SUMMARY = "summary"
 """The document about the whole snapshot: what the drafter compares a vote with."""
 
 
+IndexEncoder: TypeAlias = DescriptorEncoder | CentredEncoder
+"""What an index's vectors are made with: the embedded encoder, or a trained one centred on the index's images."""
+
+
 class EncoderState(Record):
-    """A fitted encoder as kept beside its vectors."""
+    """A fitted encoder as kept beside its vectors; the weights of a trained one stay where they are."""
 
     identity: EncoderIdentity
-    """Of the encoder that `state` gives back."""
+    """Of the encoder that this gives back, its weights included."""
     state: str
-    """The encoder's own bytes in base64."""
+    """What was fitted, in base64: the descriptor's own bytes, or the mean of a trained encoder as float32."""
+    name: str = DESCRIPTOR
+    """Which encoder: `descriptor`, or a trained one as `retrieval.encoders.named` writes it."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +61,14 @@ class Index:
     shelf: Segments
     """Where documents and segments stand."""
     store: SegmentedStore
-    encoder: DescriptorEncoder
+    encoder: IndexEncoder
+    """A trained one is loaded when it is first asked to encode, and raises then what loading raises."""
     scope: Scope
+
+    @property
+    def encode_text(self) -> Callable[[Sequence[str]], Vectors] | None:
+        """Places words among the images; None where the encoder reads none. Loads a trained encoder."""
+        return self.encoder.encode_text if isinstance(self.encoder, CentredEncoder) else None
 
     def summary(self, kind: type[R]) -> R | None:
         """What is kept about the whole; None when nothing is. Raises StoreCorrupt."""
@@ -132,7 +148,7 @@ def _server_and_name(location: str) -> tuple[str, str]:
     return f"{url.scheme}://{url.netloc}{path}", name
 
 
-def read_fitted(shelf: Segments) -> tuple[DescriptorEncoder, Scope] | None:
+def read_fitted(shelf: Segments, loading: Loading = LOCALLY) -> tuple[IndexEncoder, Scope] | None:
     """The encoder and the scope kept on a shelf; None when nothing was fitted yet.
 
     Raises StoreCorrupt, also when there are vectors and no encoder: one fitted now would not be theirs.
@@ -148,32 +164,49 @@ def read_fitted(shelf: Segments) -> tuple[DescriptorEncoder, Scope] | None:
             )
         return None
     kept = unseal(EncoderState, ENCODER, sealed)
-    encoder = DescriptorEncoder.from_bytes(base64.b64decode(kept.state))
+    return _encoder(kept, loading), unseal(Scope, SCOPE, shelf.read(SCOPE))
+
+
+def _encoder(kept: EncoderState, loading: Loading) -> IndexEncoder:
+    if loading.name and (loading.name == DESCRIPTOR) != (kept.name == DESCRIPTOR):
+        raise EncoderMismatch(
+            f"the index was built with {kept.name}, not with {loading.name}",
+            fix="leave out the encoder's name, or build into a new folder",
+        )
+    state = base64.b64decode(kept.state)
+    if kept.name != DESCRIPTOR:
+        mean = np.frombuffer(state, "<f4").astype(np.float32)
+        return CentredEncoder(kept.name, kept.identity, len(mean), mean, loading)
+    encoder = DescriptorEncoder.from_bytes(state)
     if encoder.identity != kept.identity:
         raise EncoderMismatch(
             f"the index was built with encoder {kept.identity}; this version makes {encoder.identity} of it",
             fix="use the version it was built with, or build the index again",
         )
-    return encoder, unseal(Scope, SCOPE, shelf.read(SCOPE))
+    return encoder
 
 
-def keep_fitted(shelf: Segments, encoder: DescriptorEncoder, scope: Scope) -> None:
+def keep_fitted(shelf: Segments, encoder: IndexEncoder, scope: Scope) -> None:
     """Write scope and encoder to a locked shelf that holds none; the encoder, written last, says both are there."""
     shelf.write(SCOPE, seal(scope))
-    state = base64.b64encode(encoder.to_bytes()).decode()
-    shelf.write(ENCODER, seal(EncoderState(identity=encoder.identity, state=state)))
+    if isinstance(encoder, DescriptorEncoder):
+        name, state = DESCRIPTOR, encoder.to_bytes()
+    else:
+        name, state = encoder.name, np.ascontiguousarray(encoder.mean, "<f4").tobytes()
+    kept = EncoderState(identity=encoder.identity, state=base64.b64encode(state).decode(), name=name)
+    shelf.write(ENCODER, seal(kept))
 
 
-def open_index(location: str, opening: Literal["current", "repair"] = "current") -> Index:
+def open_index(location: str, opening: Literal["current", "repair"] = "current", loading: Loading = LOCALLY) -> Index:
     """Open an existing index; `repair` also opens one whose current snapshot is damaged.
 
     Raises InvalidLocation, NoIndex when there is none, StoreUnavailable when the store does not answer, StoreCorrupt
     when bytes differ from what was written, EncoderMismatch when the vectors belong to another encoder than the one
-    kept beside them.
+    kept beside them. A trained encoder is loaded, and compared with what was kept, when it is first asked to encode.
     """
     shelf = shelf_at(location)
     try:
-        fitted = read_fitted(shelf)
+        fitted = read_fitted(shelf, loading)
         if fitted is None:
             raise _no_index(location)
         encoder, scope = fitted

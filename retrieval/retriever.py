@@ -1,6 +1,7 @@
 """A study, a text, findings or an indexed case to similar cases: which legs are asked, whose cases are left out.
 
-    image     the study's images, or those of an indexed case         nearest vectors of the same view
+    image     the study's images, or those of an indexed case,        nearest vectors of the same view
+              or words, with an encoder that reads them
     concept   findings asked for, what a text or a case says,
               or what the cases nearest by image show                 concept-set similarity
     text      words                                                   BM25
@@ -12,7 +13,7 @@ none when a draft is wanted. The retriever refuses to know about pixels, prompts
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from retrieval.ranking.fusion import fuse
 from retrieval.ranking.text import words_of
 from retrieval.record import Record
 from retrieval.records import (
+    Case,
     CaseId,
     EncoderIdentity,
     Evidence,
@@ -101,9 +103,18 @@ class _Found(NamedTuple):
 class Retriever:
     """Similar cases from one store."""
 
-    def __init__(self, store: Store, encoder: EncoderIdentity) -> None:
+    def __init__(
+        self, store: Store, encoder: EncoderIdentity, encode_text: Callable[[Sequence[str]], Vectors] | None = None
+    ) -> None:
+        """`encode_text` is the encoder's own, None where it reads no words."""
         self._store = store
         self._encoder = encoder
+        self._encode_text = encode_text
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the image leg can be asked in words."""
+        return self._encode_text is not None
 
     def retrieve(self, study: Study, vectors: Vectors, limit: int, query: Query = FOR_A_DRAFT) -> Evidence:
         """Return up to `limit` cases, nearest first; `vectors` holds one row per `study.images`.
@@ -126,8 +137,21 @@ class Retriever:
         return self._search(images, concept_set(case) or ConceptSet(), query, own, limit)
 
     def find(self, limit: int, query: Query) -> Evidence:
-        """As `retrieve`, for words and findings alone: nobody's own cases are left out unless `query.where` says so."""
-        return self._search(None, None, query, query.where, limit)
+        """As `retrieve`, for words and findings alone: nobody's own cases are left out unless `query.where` says so.
+
+        The image leg is asked, in words, only where `query.legs` names it; frontal images answer.
+        """
+        images = None
+        if self._encode_text and query.legs and "image" in query.legs and words_of(query.words):
+            images = _Images(self._encode_text([query.words]), [0], "frontal")
+        found = self._search(images, None, query, query.where, limit)
+        # There is no image that one of the case's could be paired with.
+        cases = tuple(case.model_copy(update={"matched": ()}) for case in found.cases)
+        return found.model_copy(update={"cases": cases})
+
+    def case(self, case_id: CaseId) -> Case:
+        """One indexed case; raises UnknownCase."""
+        return self._store.cases([case_id])[0]
 
     def nothing(self) -> Evidence:
         """Return evidence without cases, which still says what would have been asked."""

@@ -1,70 +1,28 @@
-"""Models and tokenizers of Hugging Face, loaded without running anybody's code, and prompts turned into their inputs.
+"""Models and tokenizers of Hugging Face, loaded without running anybody's code, and prompts turned into their tensors.
 
 Weights are read from safetensors only, and a model whose weights are not all there is refused instead of filled up with
 random numbers. Nothing is fetched from a hub unless `network="on"` says so and HF_HUB_OFFLINE does not forbid it.
 What is chosen from the logits is not known here.
 """
 
-import hashlib
-import importlib
 import inspect
-import json
-import os
-import re
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from torch import Tensor
 
 from generation.decoding.generator import BranchPrompt, GenerationRequest, Images
+from generation.decoding.hf_prompts import SAFELY, HfPrompts, end_tokens, image_tokens, read_processor
 from generation.decoding.tokenizer import HuggingFaceTokenizer
-from prompts.message import ImageRef, Message
-from retrieval.errors import (
-    ImagesNotSupported,
-    InvalidPrompt,
-    MissingWeights,
-    PromptTooLong,
-    UnsafeWeights,
-    UnsupportedModel,
-)
+from retrieval.encoders.hub import check_transformers, check_whole, folder_digest, loading, model_folder
+from retrieval.encoders.hub import ready_torchvision as ready_torchvision
+from retrieval.errors import InvalidPrompt, PromptTooLong
 
 Precision = Literal["float32", "bfloat16"]
 """float16 is not offered: several models overflow in it."""
-
-_WANTED: Final = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.tiktoken")
-"""What is fetched from a hub: never a pickle, never code."""
-_PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
-
-
-def ready_torchvision() -> None:
-    """Make torchvision importable beside a torch without CUDA, which transformers' image processors need.
-
-    Called before anything of transformers that imports torchvision, which it does lazily. The package index has
-    torchvision only as a CUDA build. Beside CPU torch its compiled operators do not load and its
-    import ends with "operator torchvision::nms does not exist". Only there are the schemas of the two operators that
-    its Python code names defined here; neither is ever called, since nothing here detects boxes.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error):
-            raise
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        for operator in ("nms", "qnms"):
-            torch.library.define(
-                f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            )
-        importlib.import_module("torchvision")
 
 
 @dataclass(frozen=True)
@@ -154,93 +112,35 @@ class HfModel:
         return positions
 
     def _encode(self, prompt: BranchPrompt, images: Images) -> Inputs:
-        if prompt.images and not self.sees:
-            raise ImagesNotSupported(
-                f"branch {prompt.branch} has an image, and {self.name} reads text only",
-                fix="name a vision-language model, or leave the images out",
-            )
-        if prompt.token_ids:
-            ids = torch.tensor([prompt.token_ids])
-            if int(ids.max()) >= self.network.get_input_embeddings().num_embeddings or int(ids.min()) < 0:
-                raise InvalidPrompt(f"branch {prompt.branch} has token ids outside of the vocabulary of {self.name}")
-            if self.image_ids.intersection(prompt.token_ids):
-                raise InvalidPrompt(
-                    f"the token ids of branch {prompt.branch} hold a place for an image",
-                    fix="hand prompts with images in as messages or text",
-                )
+        text, pictures, token_ids = self._prompts.finished(prompt, images)
+        if token_ids:
+            ids = torch.tensor([token_ids])
             encoded = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        elif pictures:
+            encoded = self.processor(
+                text=[text], images=[pictures], add_special_tokens=False, return_tensors="pt",
+                input_data_format="channels_last",
+            )  # fmt: skip
         else:
-            arrays = [self._picture(name, prompt, images) for name in prompt.images]
-            text = prompt.text or self._rendered(prompt)
-            if self.sees and text.count(mark := self.processor.image_token) != len(arrays):
-                raise InvalidPrompt(
-                    f"the prompt of branch {prompt.branch} has {text.count(mark)} places for {len(arrays)} images",
-                    fix=f"its text must hold {mark} once for each image",
-                )
-            if arrays:
-                encoded = self.processor(
-                    text=[text], images=[arrays], add_special_tokens=False, return_tensors="pt",
-                    input_data_format="channels_last",
-                )  # fmt: skip
-            else:
-                encoded = self.tokenizer([text], add_special_tokens=False, return_tensors="pt")
+            encoded = self.tokenizer([text], add_special_tokens=False, return_tensors="pt")
         known = inspect.signature(self.network.forward).parameters
         shape = encoded["input_ids"].shape
         if not shape[1]:
             raise InvalidPrompt(f"the prompt of branch {prompt.branch} has no tokens")
         tokens: dict[str, Tensor] = {}
-        pictures: dict[str, Tensor] = {}
+        arrays: dict[str, Tensor] = {}
         for name, value in encoded.items():
             if name in known:
-                (tokens if value.shape == shape else pictures)[name] = value.to(self.device)
-        return Inputs(tokens, {name: self._in_precision(value) for name, value in pictures.items()})
+                (tokens if value.shape == shape else arrays)[name] = value.to(self.device)
+        return Inputs(tokens, {name: self._in_precision(value) for name, value in arrays.items()})
+
+    @property
+    def _prompts(self) -> HfPrompts:
+        vocabulary = self.network.get_input_embeddings().num_embeddings
+        return HfPrompts(self.name, self.processor, self.tokenizer, self.image_ids, vocabulary)
 
     def _in_precision(self, value: Tensor) -> Tensor:
         return value.to(self.network.dtype) if value.is_floating_point() else value
-
-    def _picture(self, name: str, prompt: BranchPrompt, images: Images) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """The image as [rows, columns, 3] bytes, as the models' own processors expect them."""
-        if name not in images:
-            raise InvalidPrompt(
-                f"branch {prompt.branch} names an image that was not handed in", fix="hand in one array for each name"
-            )
-        grey = np.asarray(images[name])
-        if grey.ndim != 2 or not grey.size or not np.isfinite(grey).all():
-            raise InvalidPrompt(f"an image of branch {prompt.branch} is not a grey image of finite numbers")
-        bytes_ = np.rint(grey.clip(0, 1) * 255).astype(np.uint8)
-        return np.repeat(bytes_[:, :, None], 3, axis=2)
-
-    def _rendered(self, prompt: BranchPrompt) -> str:
-        """The messages in the model's own chat template, with the start of its answer."""
-        if not self.processor.chat_template:
-            raise InvalidPrompt(
-                f"{self.name} has no chat template, so messages cannot be rendered", fix="hand the prompt in as text"
-            )
-        for message in prompt.messages:
-            self._refuse_markup(message, prompt)
-        turns = [{"role": message.role, "content": self._content(message)} for message in prompt.messages]
-        rendered: str = self.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return rendered
-
-    def _content(self, message: Message) -> str | list[dict[str, str]]:
-        if not self.sees:  # templates of text models join strings
-            return "".join(part for part in message.content if isinstance(part, str))
-        return [
-            {"type": "image"} if isinstance(part, ImageRef) else {"type": "text", "text": part}
-            for part in message.content
-        ]
-
-    def _refuse_markup(self, message: Message, prompt: BranchPrompt) -> None:
-        """Words of a report or a request must never become the model's own control tokens."""
-        for added in self.tokenizer.added_tokens_decoder.values():
-            mark = added.content
-            # Some tokenizers add runs of spaces or ordinary words, too: those are no markup.
-            is_markup = mark.strip() and (added.special or re.fullmatch(r"<.+>|\[.+\]", mark))
-            if is_markup and any(mark in part for part in message.content if isinstance(part, str)):
-                raise InvalidPrompt(
-                    f"a {message.role} message of branch {prompt.branch} holds the control token {mark!r}",
-                    fix="clean what comes from reports, tags and requests before it enters a prompt",
-                )
 
 
 def stack(prompts: Sequence[Inputs], fill: int) -> Inputs:
@@ -274,96 +174,29 @@ def load_model(
     """Load a vision-language or a text model from a folder, or by hub id from the local cache (or the hub itself)."""
     ready_torchvision()
     folder = model_folder(where, revision=revision, network=network)
-    _check_weights(folder, where)
-    safely = {"trust_remote_code": False, "local_files_only": True}
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, **safely)
-        if type(config) in transformers.AutoModelForImageTextToText._model_mapping:
-            auto = transformers.AutoModelForImageTextToText
-            processor = transformers.AutoProcessor.from_pretrained(folder, **safely)
-            tokenizer = processor.tokenizer
-        elif type(config) in transformers.AutoModelForCausalLM._model_mapping:
-            auto = transformers.AutoModelForCausalLM
-            processor = tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safely)
-        else:
-            raise UnsupportedModel(f"{where} is of a kind that writes no text ({type(config).__name__})")
+    check_transformers(folder, where)
+    with loading(
+        where,
+        f"transformers {transformers.__version__}",
+        fix="name a folder with tokenizer and image processor, of an architecture that transformers knows",
+    ):
+        config = transformers.AutoConfig.from_pretrained(folder, **SAFELY)
+        processor, tokenizer = read_processor(folder, config, where)
+        eyes = processor is not tokenizer
+        auto = transformers.AutoModelForImageTextToText if eyes else transformers.AutoModelForCausalLM
         loaded, info = auto.from_pretrained(
             folder, config=config, dtype=getattr(torch, precision), use_safetensors=True, output_loading_info=True,
-            **safely,
+            **SAFELY,
         )  # fmt: skip
-    except (SafetensorError, RuntimeError) as error:
-        raise MissingWeights(f"the weights of {where} cannot be read", fix="copy the model's folder again") from error
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UnsupportedModel(
-            f"transformers {transformers.__version__} cannot load {where} with its own code",
-            fix="name a folder with tokenizer and image processor, of an architecture that transformers knows",
-        ) from error
-    if missing := sorted(info["missing_keys"]):
-        raise MissingWeights(
-            f"{len(missing)} weights of {where} are not in its files, {missing[0]} the first of them",
-            fix="copy the model's folder again, or name the checkpoint that fits its config.json",
-        )
+    check_whole(where, info["missing_keys"])
     loaded.to(device).eval()
     return HfModel(
         name=where,
         network=loaded,
         processor=processor,
         tokenizer=tokenizer,
-        end_ids=_end_ids(loaded.generation_config.eos_token_id, tokenizer.eos_token_id),
-        image_ids=frozenset(
-            token for name in ("image_token_id", "video_token_id") if (token := getattr(config, name, None)) is not None
-        ),
+        end_ids=end_tokens(loaded.generation_config.eos_token_id, tokenizer.eos_token_id),
+        image_ids=image_tokens(config),
         weights=folder_digest(folder),
         longest=getattr(config.get_text_config(), "max_position_embeddings", None),
     )
-
-
-def model_folder(where: str, *, revision: str | None, network: Literal["off", "on"]) -> Path:
-    """The folder of a model named by path or hub id; fetched only where `network` and HF_HUB_OFFLINE allow it."""
-    if Path(where).is_dir():
-        return Path(where)
-    offline = network == "off" or os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
-    try:
-        return Path(snapshot_download(where, revision=revision, local_files_only=offline, allow_patterns=list(_WANTED)))
-    except (LocalEntryNotFoundError, HFValidationError) as error:
-        fix = "copy the model to a folder and name that"
-        if offline:
-            fix += ", or check the spelling and fetch it once with the network on and HF_HUB_OFFLINE unset"
-        raise MissingWeights(f"{where!r} is neither a folder nor a model in the local hub cache", fix=fix) from error
-    except (HfHubHTTPError, OSError) as error:
-        raise MissingWeights(
-            f"{where!r} could not be fetched from the hub", fix="check the id and whether you have accepted its terms"
-        ) from error
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 over the names and bytes of what a model is loaded from; about a second for two gigabytes."""
-    digest = hashlib.sha256()
-    for file in sorted(found for pattern in _WANTED for found in folder.glob(pattern)):
-        with file.open("rb") as opened:
-            digest.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def _check_weights(folder: Path, where: str) -> None:
-    """Refuse before anything is opened: no configuration, only pickles, or a shard the index names is not there."""
-    if not (folder / "config.json").is_file():
-        raise MissingWeights(f"{where} has no config.json", fix="name the folder of a model in transformers' format")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named: Mapping[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        if absent := sorted(shard for shard in set(named.values()) if not (folder / shard).is_file()):
-            raise MissingWeights(f"{where} lacks {absent[0]} ({len(absent)} in all)", fix="copy the model again")
-    elif not (folder / "model.safetensors").is_file():
-        if any(file.suffix in _PICKLES for file in folder.iterdir()):
-            raise UnsafeWeights(
-                f"{where} has its weights only in formats that are not read here, such as pickles",
-                fix="convert them to safetensors on a machine that may run untrusted code",
-            )
-        raise MissingWeights(f"{where} has no model.safetensors", fix="copy the model again, with its weights")
-
-
-def _end_ids(*named: int | Sequence[int] | None) -> frozenset[int]:
-    """Everything the checkpoint calls an end: chat models end a turn with another token than a text."""
-    each = ([one] if isinstance(one, int) else one for one in named if one is not None)
-    return frozenset(token for tokens in each for token in tokens)

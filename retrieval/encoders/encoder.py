@@ -5,7 +5,8 @@ finish): `prepare` is CPU work on one image and may run in the decoding process;
 touch a device; `finish` makes unit rows. An encoder refuses to know about files, stores and reports.
 """
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,22 @@ class Encoder(Protocol):
 
     def finish(self, raw: NDArray[np.float32]) -> Vectors:
         """Raw rows to unit rows."""
+
+
+@runtime_checkable
+class ImageTextEncoder(Encoder, Protocol):
+    """An encoder that places words where it places images; with it an image can be asked in words."""
+
+    @property
+    def logit_scale(self) -> float:
+        """What a cosine of image and text is multiplied with, exponential already taken: often near 100."""
+
+    @property
+    def logit_bias(self) -> float:
+        """What is added after that, so that a sigmoid gives a probability (SigLIP); 0 where softmax was trained."""
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors:
+        """Texts to unit rows; what is longer than the text encoder reads is cut."""
 
 
 def encode(encoder: Encoder, images: list[Pixels]) -> Vectors:

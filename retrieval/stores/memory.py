@@ -175,7 +175,7 @@ class MemoryStore:
         visible = self._visible()
         for case_id in case_ids:
             if case_id not in visible:
-                raise UnknownCase(f"no case {case_id!r} in the snapshot")
+                raise UnknownCase(f"no case {case_id!r} in the snapshot", unquoted="no such case")
         return [visible[case_id] for case_id in case_ids]
 
     def erase(self, case_ids: Collection[CaseId]) -> int:

@@ -125,7 +125,8 @@ class OpenSnapshot:
                 found.update(zip(here, read(segment, list(here.values())), strict=True))
         for case_id in case_ids:
             if case_id not in found:
-                raise UnknownCase(f"no case {case_id!r} in snapshot {self.snapshot.snapshot_id}")
+                what = f"no case {case_id!r} in snapshot {self.snapshot.snapshot_id}"
+                raise UnknownCase(what, unquoted="no such case")
         return [found[case_id] for case_id in case_ids]
 
     def contents(self) -> Mapping[CaseId, str]:

@@ -136,14 +136,14 @@ class SegmentedStore:
     def cases(self, case_ids: Sequence[CaseId]) -> list[Case]:
         if self._view is None:
             if case_ids:
-                raise UnknownCase(f"no case {case_ids[0]!r}: nothing has been published yet")
+                raise UnknownCase(f"no case {case_ids[0]!r}: nothing has been published yet", unquoted="no such case")
             return []
         return self._view.cases(case_ids)
 
     def entries(self, case_ids: Sequence[CaseId]) -> list[Entry]:
         if self._view is None:
             if case_ids:
-                raise UnknownCase(f"no case {case_ids[0]!r}: nothing has been published yet")
+                raise UnknownCase(f"no case {case_ids[0]!r}: nothing has been published yet", unquoted="no such case")
             return []
         return self._view.entries(case_ids)
 
