@@ -10,6 +10,9 @@
     prelim-evaluate concepts                      the concept leg on 250,000 cases
     prelim-evaluate bias                          which tokens the phrase bias touches, by tokenizer (extra models)
     prelim-evaluate decoding                      token rates of the generators in one run (extra models)
+    prelim-evaluate decoding-parity               how often the generators agree in bfloat16 (extra models)
+    prelim-evaluate bulk                          rate of bulk drafts against their stages' own times (extra models)
+    prelim-evaluate calibrate --expert NAME ...   an expert's calibration from labelled images (extra models)
 
 Measurements print a table (or with --json everything) and are written with the commit to evaluation/measured/.
 """
@@ -29,6 +32,7 @@ from rich.table import Table
 from evaluation.adjudication import write_questions
 from evaluation.bench import bench
 from evaluation.bench_concepts import bench_concepts
+from evaluation.calibrate import add_calibrate, calibrate
 from evaluation.case_search import measure_case_search
 from evaluation.check_figures import checks_tables, measure_checks
 from evaluation.drawings import write_studies
@@ -64,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     drawing.add_argument("folder", type=Path)
     drawing.add_argument("--studies", type=count, default=400)
     drawing.add_argument("--seed", type=int, default=0)
+    add_calibrate(commands)
     for name, explained in (
         ("iu", "retrieval and drafting on real studies"),
         ("main-job", "index, gate and draft real input"),
@@ -74,12 +79,18 @@ def _parser() -> argparse.ArgumentParser:
         ("concepts", "the concept leg on 250,000 cases"),
         ("bias", "which tokens the phrase bias touches, by tokenizer"),
         ("decoding", "token rates of the generators in one run"),
+        ("decoding-parity", "how often the generators agree in bfloat16"),
+        ("bulk", "rate of bulk drafts against their stages' own times"),
     ):
         measuring = commands.add_parser(name, help=explained)
         measuring.add_argument("--json", action="store_true", help="everything as JSON")
         measuring.add_argument("--out", type=Path, default=MEASURED / f"{name}.json", help="where figures are written")
         if name == "extraction":
             measuring.add_argument("--disagreements", type=Path, help="where to write them, outside the repository")
+        if name == "decoding-parity":
+            measuring.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+            measuring.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
+            measuring.add_argument("--language-model", help="a folder or hub id; random weights unless named")
     return parser
 
 
@@ -97,6 +108,8 @@ def _run(options: argparse.Namespace) -> int:
         case "draw":
             manifest = write_studies(options.folder, options.studies, options.seed)
             console.print(plain(f"{options.studies} studies drawn: {manifest}"))
+        case "calibrate":
+            return calibrate(options, console)
         case "iu":
             report = measure_iu(data_folder(), workers)
             _finish(options, report, console, iu_table(report))
@@ -128,16 +141,42 @@ def _run(options: argparse.Namespace) -> int:
         case "decoding":
             speed = _decoding_speed()
             _finish(options, speed, console, decoding_table(speed))
+        case "decoding-parity":
+            return _decoding_parity(options, console)
+        case "bulk":
+            _bulk_rate(options, console)
     return 0
+
+
+# What imports torch is imported here, so that every other measurement runs without it.
 
 
 def _decoding_speed() -> "DecodingSpeed":
     try:
-        # Imported here so that every other measurement runs without torch.
         from evaluation.decoding_speed import measure_decoding_speed  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise MissingDependency(f"{error.name} is not installed", fix="make models") from error
     return measure_decoding_speed()
+
+
+def _decoding_parity(options: argparse.Namespace, console: Console) -> int:
+    """The exit status is 1 where float32 demands the same drafts and they are not."""
+    try:
+        from evaluation.decoding_parity import measure_decoding_parity, parity_table  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"{error.name} is not installed", fix="make models") from error
+    parity = measure_decoding_parity(options.device, options.precision, options.language_model)
+    _finish(options, parity, console, parity_table(parity))
+    return 1 if parity.unexcused else 0
+
+
+def _bulk_rate(options: argparse.Namespace, console: Console) -> None:
+    try:
+        from evaluation.bulk_rate import bulk_table, measure_bulk_rate  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"{error.name} is not installed", fix="make models") from error
+    rate = measure_bulk_rate()
+    _finish(options, rate, console, bulk_table(rate))
 
 
 def _finish(options: argparse.Namespace, report: Record, console: Console, *tables: Table) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class DecodingSpeed(Record):
     rows: dict[str, SpeedRow]
     """By name: `transformers`, `transformers, one draft`, `reference`, `published loop`."""
     same_tokens: bool
-    """Whether the published loop without its ban on repeats wrote what the batched generator writes."""
+    """Whether the published loop, its ban counting the draft's runs only, wrote what the batched generator writes."""
 
 
 def measure_decoding_speed(device: str = "cpu", runs: int = 3) -> DecodingSpeed:
@@ -122,18 +122,24 @@ def measure_decoding_speed(device: str = "cpu", runs: int = 3) -> DecodingSpeed:
             )
             for name in ways
         },
-        same_tokens=published_loop(model, short[0], images, repeats=True).token_ids
+        same_tokens=published_loop(model, short[0], images, runs="draft").token_ids
         == batched.generate(short, images)[0].token_ids,
     )
 
 
-def published_loop(model: HfModel, request: GenerationRequest, images: Images, *, repeats: bool = False) -> Generated:
+def published_loop(
+    model: HfModel,
+    request: GenerationRequest,
+    images: Images,
+    *,
+    runs: Literal["prompt and draft", "draft"] = "prompt and draft",
+) -> Generated:
     """CCD's decoding loop (arXiv 2509.23379, code v1.0.0) in our words, one draft at a time.
 
     Per token two passes over the whole of each prompt and all that was written, with the logits of every position, no
     cache, and the image encoded anew. f = (1 - beta) * W(s) + beta * (s + b), where s mixes the two log-probabilities
     half and half, b is its bias on word heads and W its ban on repeated runs of three; the best token is taken.
-    With `repeats` the ban is left out, and what remains is preset `ccd`.
+    Its ban counts the `runs` of prompt and draft; counting the draft's alone it is preset `ccd`.
     """
     inputs = model.encode(request, images)
     preset = request.preset
@@ -157,8 +163,7 @@ def published_loop(model: HfModel, request: GenerationRequest, images: Images, *
                 whole = model.network(**tokens, **one.pictures, use_cache=False).logits
             branches.append(torch.log_softmax(whole[0, -1].float(), dim=-1))
         scores = (branches[0] + branches[1]) / 2 + added
-        if not repeats:
-            scores[list(repeated_ngrams(prompt + written))] = -torch.inf
+        scores[list(repeated_ngrams(prompt + written if runs == "prompt and draft" else written))] = -torch.inf
         written.append(int(scores.argmax()))
     lengths = tuple(one.length for one in inputs)
     margins = (0.0,) * len(written)  # it keeps none

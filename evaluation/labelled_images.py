@@ -74,7 +74,7 @@ def _rows(manifest: Path) -> Iterable[Mapping[str, Any]]:
 def _lowered(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with its columns in lower case: CheXpert writes `Path`."""
     # csv puts the cells that no column stands above under None.
-    return {str(name).strip().lower(): value for name, value in row.items() if name is not None}
+    return {str(name).strip().lower(): value for name, value in row.items() if str(name) != "None"}
 
 
 def _path(row: Mapping[str, Any], manifest: Path) -> str:

@@ -24,7 +24,8 @@ from indexing.wiring import extractor, readers, writing
 from retrieval.errors import PrelimError
 from retrieval.records import Record
 from retrieval.study import assemble
-from service.wiring import Desk, open_desk
+from service.desk import Desk
+from service.wiring import open_desk
 
 GENERATED, SPOILT = 100, 100
 """Two hundred images that are no chest radiograph: drawn ones, and real ones spoilt beyond use."""

@@ -11,9 +11,10 @@ from typing import Any, Final, Literal
 
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from generation.decoding.hf_models import ready_torchvision
+from retrieval.encoders.hub import ready_torchvision
 
 Architecture = Literal["qwen2_vl", "qwen2_5_vl", "gemma3", "llava", "qwen2"]
 """The last one reads text only."""
@@ -64,7 +65,18 @@ def write_random_model(folder: Path, architecture: Architecture, size: Size | No
                 weight.copy_(torch.randn(weight.shape, generator=generator) * (_SPREAD / fan_in**0.5))
     network.save_pretrained(folder)
     processor.save_pretrained(folder)
+    if architecture in ("gemma3", "llava"):
+        _name_as_released(folder / "model.safetensors")
     return folder
+
+
+def _name_as_released(file: Path) -> None:
+    """Call the eyes' weights what released checkpoints call them: vLLM knows only those names, transformers both."""
+    weights = {
+        name.replace("vision_tower.", "vision_tower.vision_model.", 1): weight
+        for name, weight in load_file(file).items()
+    }
+    save_file(weights, file, metadata={"format": "pt"})
 
 
 def _tokenizer(vocabulary: int, marks: Sequence[str], spaces: Literal["bytes", "blanks"], chat: str = _CHAT) -> Untyped:

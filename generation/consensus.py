@@ -25,9 +25,9 @@ from pydantic import Field, field_validator
 from generation.claims import TOPICS, Claim, Topic, broader, contradict, is_device
 from generation.draft import Flag, Sentence, Support
 from generation.reports import PLACE, ReadReport, ReadSentence, read_case, supporters
-from generation.sentences import Reason
 from generation.statements import PreparedStatements
 from generation.wording import Candidate, Vote, WordingSettings, choose, quotable, topic
+from retrieval.foreign_sentences import Reason
 from retrieval.mentions import ConceptId
 from retrieval.ontology.concept import Slug
 from retrieval.ontology.ontology import load

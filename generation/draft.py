@@ -93,7 +93,7 @@ class Writing(Record):
     prompts: dict[Branch, str]
     """SHA-256 of each branch's messages; the messages follow from study, evidence and templates."""
     prompt_tokens: dict[Branch, int]
-    """Length of each branch's prompt, images included."""
+    """Length of each branch's prompt, images included; empty where a server does not count them."""
     phrases: tuple[Phrase, ...] = ()
     """What a bias leant on; empty without one."""
     temperature: float

@@ -43,6 +43,9 @@ MODEL_NAME: Final = "language-model-1"
 NO_PATIENT: Final = "the patient is not named, so other studies of the same patient cannot be left out"
 NO_EXPERT: Final = "no expert judged the images, so nobody held an opinion of them against the language model's"
 NO_CASES: Final = "no similar case may speak of this study, so the language model wrote without any"
+CUT_OFF: Final = (
+    "the language model was cut off at its longest draft, so the end of it, mostly the impression, may be missing"
+)
 DRAFT_CASES: Final = 40
 """Cases retrieved for a draft: the policy's voters, and some more whose words may be borrowed."""
 
@@ -72,6 +75,12 @@ class Drafter:
     def writer(self) -> Writer | None:
         """Who writes; None where similar cases' sentences are copied."""
         return self._writer
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """What its drafts may name as their `drafter`: by similar cases, and, with a writer, by a language model."""
+        by_cases = f"{NAME}/{self._policy.identity}"
+        return (by_cases, f"{MODEL_NAME}/{_SETTINGS}") if self._writer else (by_cases,)
 
     def written_by(self, writer: Writer | None) -> "Drafter":
         """The same drafter with another writer, such as the preset and the seed of one request."""
@@ -222,7 +231,7 @@ class Drafter:
             "images": basis.read.study.digests,
             "evidence": basis.evidence,
             "experts": basis.experts,
-            "drafter": f"{MODEL_NAME}/{_SETTINGS}" if by_model else f"{NAME}/{self._policy.identity}",
+            "drafter": self.identities[-1 if by_model else 0],
             "software": version("prelim"),
         }
         return Draft.model_validate({**fields, **more})

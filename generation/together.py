@@ -8,8 +8,8 @@ nothing; a request with a fault of its own spoils nobody else's.
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from dataclasses import dataclass
+from typing import Final
 
 from generation.decoding.generator import BranchPrompt, Generated, GenerationRequest, Generator, Images, OnText
 from generation.halt import Halt
@@ -32,7 +32,6 @@ class _Ticket:
     number: int
     on_text: OnText | None
     halt: Halt
-    done: threading.Event = field(default_factory=threading.Event)
     answer: Generated | BaseException | None = None
     told: int = 0
     """Characters that its caller has been told."""
@@ -40,17 +39,19 @@ class _Ticket:
     """Characters that were written at this try; a draft begun anew tells only what is new."""
 
     def tell(self, text: str) -> None:
-        """Pass on what the caller has not been told."""
+        """Pass on what the caller has not been told; a caller that fails at it fails alone."""
         self.heard += len(text)
-        if self.on_text is not None and (new := self.heard - self.told) > 0:
-            self.told = self.heard
+        if self.on_text is None or self.answer is not None or (new := self.heard - self.told) <= 0:
+            return
+        self.told = self.heard
+        try:
             self.on_text(self.number, text[-new:])
+        except Exception as error:  # noqa: BLE001  it is raised where the caller waits
+            self.answer = error
 
 
 class Together:
     """Gathers the requests of many threads for one generator."""
-
-    name: ClassVar[str] = "together"
 
     def __init__(self, generator: Generator, *, most: int = 16, linger_s: float = LINGER_S) -> None:
         """At most `most` requests are written at once."""
@@ -58,8 +59,13 @@ class Together:
         self._most = most
         self._linger_s = linger_s
         self._waiting: list[_Ticket] = []
-        self._arrived = threading.Condition()
-        self._turn = threading.Lock()
+        self._writing = False
+        self._change = threading.Condition()
+
+    @property
+    def name(self) -> str:
+        """That of the generator behind: it writes, and drafts say so."""
+        return self._generator.name
 
     @property
     def language_model(self) -> str:
@@ -71,6 +77,10 @@ class Together:
         """Those of the generator behind."""
         return self._generator.weights
 
+    def close(self) -> None:
+        """Close the generator behind."""
+        self._generator.close()
+
     def generate(
         self,
         requests: Sequence[GenerationRequest],
@@ -80,67 +90,72 @@ class Together:
     ) -> list[Generated]:
         """Write one draft per request, in the order of the requests, together with those of other threads."""
         halt = halt or Halt()
-        mine = [_Ticket(request, {}, number, on_text, halt) for number, request in enumerate(requests)]
-        for ticket in mine:
-            named = {name for prompt in ticket.request.mixed for name in prompt.images}
-            ticket.images = {name: images[name] for name in named if name in images}
-        with self._arrived:
+        mine = []
+        for number, request in enumerate(requests):
+            named = {name for prompt in request.mixed for name in prompt.images}
+            shown = {name: images[name] for name in named if name in images}
+            mine.append(_Ticket(request, shown, number, on_text, halt))
+        with self._change:
             self._waiting += mine
-            self._arrived.notify_all()
-        while not all(ticket.done.is_set() for ticket in mine):
-            # Whoever gets the turn writes for everybody; the others wait for their answers.
-            if self._turn.acquire(timeout=LOOK_S):
-                try:
-                    if not all(ticket.done.is_set() for ticket in mine):
-                        self._write(self._gathered())
-                finally:
-                    self._turn.release()
-            else:
-                self._leave_if_unwanted(mine)
-        answers = [ticket.answer for ticket in mine]
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return [answer for answer in answers if isinstance(answer, Generated)]
-
-    def _leave_if_unwanted(self, mine: Sequence[_Ticket]) -> None:
-        """Raise what `halt` raises, after taking back what nobody has begun to write."""
+            self._change.notify_all()
         try:
-            mine[0].halt.check()
-        except PrelimError:
-            with self._arrived:
+            # Whoever finds nobody writing writes for everybody; the others wait for their answers.
+            while self._is_my_turn(mine, halt):
+                try:
+                    self._write(self._gathered())
+                finally:
+                    with self._change:
+                        self._writing = False
+                        self._change.notify_all()
+        finally:
+            with self._change:  # whoever goes away takes back what nobody has begun to write
                 self._waiting = [ticket for ticket in self._waiting if ticket not in mine]
-            raise
+        for ticket in mine:
+            if isinstance(ticket.answer, BaseException):
+                raise ticket.answer
+        return [ticket.answer for ticket in mine if isinstance(ticket.answer, Generated)]
+
+    def _is_my_turn(self, mine: Sequence[_Ticket], halt: Halt) -> bool:
+        """Wait for the turn to write; False once all of `mine` are answered. Raises what `halt` raises."""
+        with self._change:
+            while any(ticket.answer is None for ticket in mine):
+                if not self._writing:
+                    self._writing = True
+                    return True
+                self._change.wait(LOOK_S)
+                halt.check()
+        return False
 
     def _gathered(self) -> list[_Ticket]:
         """The next batch: full, or nobody has come for a moment."""
-        with self._arrived:
-            until = time.monotonic() + self._linger_s
+        with self._change:
+            count, until = len(self._waiting), time.monotonic() + self._linger_s
             while len(self._waiting) < self._most and (left := until - time.monotonic()) > 0:
-                if self._arrived.wait(left):
+                self._change.wait(left)
+                if len(self._waiting) > count:
                     until = time.monotonic() + self._linger_s
+                count = len(self._waiting)
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         return batch
 
     def _write(self, batch: Sequence[_Ticket]) -> None:
-        """Answer every ticket of a batch; where the batch fails, each one by itself."""
+        """Answer every ticket of a batch; where the batch fails, each half by itself."""
+        if not batch:
+            return
         try:
             for ticket, answer in zip(batch, self._written(batch), strict=True):
-                ticket.answer = answer
-        except PrelimError as error:
-            if len(batch) > 1:
-                for ticket in batch:
-                    self._write([ticket])
+                ticket.answer = ticket.answer or answer
+        except Exception as error:  # noqa: BLE001  it is raised where the caller waits
+            if len(batch) == 1:
+                batch[0].answer = error
                 return
-            batch[0].answer = error
+            half = len(batch) // 2
+            self._write(batch[:half])
+            self._write(batch[half:])
         except BaseException as error:  # nobody may be left waiting
             for ticket in batch:
                 ticket.answer = error
             raise
-        finally:
-            for ticket in batch:
-                if ticket.answer is not None:
-                    ticket.done.set()
 
     def _written(self, batch: Sequence[_Ticket]) -> list[Generated]:
         images = {f"{place} {name}": pixels for place, t in enumerate(batch) for name, pixels in t.images.items()}

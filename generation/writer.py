@@ -95,7 +95,8 @@ def writing_of(asked: Asked, answer: Generated, generator: Generator, seconds: f
         preset=request.preset,
         templates=asked.templates,
         prompts=asked.digests,
-        prompt_tokens=dict(zip(request.preset.branches, answer.prompt_tokens, strict=True)),
+        # A server may not count them.
+        prompt_tokens=dict(zip(request.preset.branches, answer.prompt_tokens, strict=False)),
         phrases=request.phrases,
         temperature=request.temperature,
         seed=request.seed,

@@ -1,4 +1,4 @@
-"""The concepts of a draft as text: facts of this study, general knowledge, and rules, plainly apart.
+"""The concepts of a draft as text: what to look for in this study, general knowledge, and rules, plainly apart.
 
 Compact unordered triples beat prose for facts, and cost the fewest tokens (KG-LLM-Bench; arXiv 2402.11541). What comes
 first matters most and is never cut: every concept has its line. Knowledge fills what is left of the budget.
@@ -19,10 +19,14 @@ _PIECE: Final = re.compile(r"[A-Za-z]+|\S")
 _LETTERS: Final = 5
 """Letters to a token, at the pace of long Latin words; ordinary English has six or more with its blank."""
 
-FACTS: Final = "CONCEPTS (id name | status | probability or similar cases | site): facts of this study"
+FACTS: Final = "CONCEPTS to look for (id name | status | probability or similar cases | site)"
+LEGEND: Final = (
+    "likely: experts say so; possible: not settled; disputed: experts and similar cases differ; "
+    "unlikely: experts deny it; asked: by the referrer"
+)
 KNOWLEDGE: Final = "KNOWLEDGE (general; no evidence)"
 NO_CONCEPT: Final = "none: neither experts, indication nor similar cases name one"
-_RULES: Final = "RULES: a side only where given; no measurements; similar cases are other patients; "
+_RULES: Final = "RULES: sides from the images; no measurements; similar cases are other patients; "
 _NO_PRIOR: Final = "no earlier study is at hand, so no words of change."
 _PRIOR: Final = "words of change only against the earlier study given."
 
@@ -30,7 +34,7 @@ _PRIOR: Final = "words of change only against the earlier study given."
 def render_concepts(found: DraftConcepts, ontology: Ontology, *, has_prior: bool, budget: int = BUDGET) -> str:
     """Write the block; knowledge that does not fit into `budget` tokens is left out, the last concepts' first."""
     facts = [FACTS, *(_fact(i, c, ontology) for i, c in enumerate(found.concepts, 1))]
-    facts += [] if found.concepts else [NO_CONCEPT]
+    facts += [LEGEND] if found.concepts else [NO_CONCEPT]
     rules = _RULES + (_PRIOR if has_prior else _NO_PRIOR)
     left = budget - sum(map(tokens, (*facts, KNOWLEDGE, rules)))
     knowledge: list[str] = []

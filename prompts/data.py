@@ -33,6 +33,8 @@ _INVISIBLE: Final = re.compile(
 """Default-ignorable characters that are not of a category left out anyway."""
 _LEFT_OUT: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 """Control, format (zero width, direction), surrogate, private and unassigned characters."""
+_NARROW: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+"""Full-width letters and signs are the ordinary ones to whoever reads them, and to tokenizers that normalise."""
 _OPENED: Final = re.compile(rf"([{re.escape(OPENERS)}])(?! )")
 _CLOSED: Final = re.compile(rf"([{re.escape(CLOSERS)}])(?=[{re.escape(CLOSERS)}])")
 _ROLE: Final = re.compile(r"\b(user|assistant|system|human|instruction|response)\s*[:\uff1a\ufe55\ufe13]", re.I)
@@ -43,7 +45,7 @@ def clean(text: str) -> str:
     """One line of plain text; total, linear, and the same when applied again."""
     # 1. Blanks of every kind are blanks; what cannot be seen goes, so that it cannot hide what it stands between.
     seen = "".join(" " if c.isspace() or c == _BLANK else c for c in text if _shows(c))
-    seen = unicodedata.normalize("NFC", _INVISIBLE.sub("", seen))
+    seen = unicodedata.normalize("NFC", _INVISIBLE.sub("", seen).translate(_NARROW))
     # 2. No bar, no bracket that opens markup, no speaker.
     for bar in BARS:
         seen = seen.replace(bar, "/")

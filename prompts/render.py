@@ -17,18 +17,19 @@ from string import Template
 from typing import Final
 
 from prompts.concepts import render_concepts, tokens
-from prompts.data import clean, data_line
+from prompts.data import data_line
 from prompts.facts import Facts
 from prompts.message import Blinding, Branch, ImageRef, Message
+from prompts.priors import shown_priors, shown_sections
 from retrieval.agreement import Settled, supplementary
 from retrieval.errors import InvalidPrompt
 from retrieval.expert_scores import Band, ExpertScore
 from retrieval.extraction.priors import strip_priors
 from retrieval.extraction.sentences import sentence_spans
+from retrieval.foreign_sentences import Reason, foreign
 from retrieval.ontology.ontology import Ontology
 from retrieval.record import Record
 from retrieval.records import RetrievedCase, Study
-from retrieval.sections import read_report
 
 TEMPLATES: Final = "1"
 """The version used unless another is asked for."""
@@ -39,12 +40,12 @@ INDICATION: Final = 150
 """Tokens of the indication at most, some hundred words; a longer one is clipped."""
 TECHNIQUE: Final = 60
 """Tokens of the technique, and of the Comparison section, at most."""
-PRIORS: Final = 2
-"""Priors shown at most, in the order in which they were handed in."""
 PRIOR: Final = 120
-"""Tokens of a prior's findings, and of its impression, at most."""
+"""Tokens of a section of a prior at most."""
 EXPERTS: Final = 250
 """Tokens of the expert findings at most; the surest of each band come first."""
+LEAST_OPEN: Final = 0.1
+"""A finding that no expert has settled is named from this probability on; below it would only be hedged."""
 CASES: Final = 4
 """Similar cases shown at most: dissimilar ones hurt, and so does a crowd."""
 CASE: Final = 110
@@ -53,6 +54,10 @@ BUDGET: Final = 2000
 """No branch has more tokens of text, whatever the facts; its images, and the words that say what each is, are not
 counted, because all of them are shown."""
 
+_NOT_SHOWN: Final[frozenset[Reason | None]] = frozenset(
+    {"DEIDENTIFIED", "NAME", "DATE", "MEASUREMENT", "OTHER_MODALITY", "HISTORY"}
+)
+"""Why a sentence of another patient's report stays out. What speaks of its priors is stripped of that instead."""
 _BANDS: Final[tuple[Band, ...]] = ("present", "uncertain", "absent")
 
 
@@ -141,15 +146,10 @@ def _views(study: Study, version: str) -> str:
 def _priors(study: Study, version: str) -> str:
     """The patient's earlier studies as they were reported; empty without any."""
     shown: list[str] = []
-    for number, prior in enumerate(study.priors[:PRIORS], 1):
-        report = read_report(prior.text)
-        said = [
-            data_line(f"{section.capitalize()}: {text}", PRIOR)
-            for section, text in (("findings", report.findings), ("impression", report.impression))
-            if clean(text)
-        ] or [line for line in [data_line(prior.text, PRIOR)] if line]
-        if said:
-            shown += [_phrase(version, "prior", number=number), *said]
+    for number, prior in enumerate(shown_priors(study), 1):
+        parts = (f"{heading}: {text}" if heading else text for heading, text in shown_sections(prior))
+        if said := [line for line in (data_line(part, PRIOR) for part in parts) if line]:
+            shown += [_phrase(version, f"prior_{number}"), *said]
     if shown and (named := data_line(study.comparison or "", TECHNIQUE)):
         shown += [_phrase(version, "named"), named]
     return "\n".join(shown)
@@ -162,7 +162,8 @@ def _experts(facts: Facts, ontology: Ontology, version: str) -> str:
     listed: dict[Band, list[str]] = {band: [] for band in _BANDS}
     left = EXPERTS - sum(tokens(_phrase(version, band, findings=_phrase(version, "no_finding"))) for band in _BANDS)
     for band in _BANDS:
-        scores = [s for s in facts.experts.scores if s.band == band]
+        least = LEAST_OPEN if band == "uncertain" else 0.0
+        scores = [s for s in facts.experts.scores if s.band == band and s.probability >= least]
         for score in sorted(scores, key=lambda s: (s.probability if band == "absent" else -s.probability, s.concept)):
             finding = _finding(score, ontology)
             left -= tokens(finding)
@@ -202,9 +203,11 @@ def _said(case: RetrievedCase, settled: Settled) -> str:
         if section.name == "findings" and section.text:
             start = report.text.find(section.text, section.start)
             for first, last in sentence_spans(section.text):
-                said = (m for m in case.case.concepts.mentions if start + first <= m.start < start + last)
-                if all((m.start, m.concept) in free for m in said):
-                    kept.append(section.text[first:last])
+                sentence = section.text[first:last]
+                said = [m for m in case.case.concepts.mentions if start + first <= m.start < start + last]
+                # What names a person, a date or a size is somebody's; what names no finding shows nothing.
+                if said and all((m.start, m.concept) in free for m in said) and foreign(sentence) not in _NOT_SHOWN:
+                    kept.append(sentence)
     return strip_priors(" ".join(kept))
 
 

@@ -114,7 +114,11 @@ def draft_concepts(
     # 1. Seeds, each with what supports it.
     scores = {s.concept: s for s in experts.scores} if experts else {}
     stated = _stated_by(asked, settled, ontology)
-    named = {m.concept: m.side for m in indication if ontology[m.concept].kind in SEEN}
+    named: dict[ConceptId, Side | None] = {}
+    for m in indication:
+        if ontology[m.concept].kind in SEEN:
+            # Asked about on both sides, in two ways: neither side is known.
+            named[m.concept] = m.side if named.get(m.concept, m.side) == m.side else None
     seeds = {c for c, score in scores.items() if score.band != "absent"} | named.keys()
     seeds |= {
         c for c, ids in stated.items() if len(ids) >= settings.min_cases and not _said_closer(c, stated, ontology)

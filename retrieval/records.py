@@ -4,7 +4,7 @@ Nothing here knows a library, a file format or a transport. Pixels, vectors and 
 Names follow DICOM where it has one (patient > study > series > instance; laterality is the patient's side).
 """
 
-from typing import Literal, NewType
+from typing import Final, Literal, NewType
 
 from pydantic import Field
 
@@ -135,6 +135,23 @@ class PriorReport(Record):
     """Its report."""
 
 
+class Told(Record):
+    """What a request says of a study in words."""
+
+    indication: str | None = None
+    """Why it was made; where it is absent a header may say it."""
+    technique: str | None = None
+    """How it was made, such as portable or lying down."""
+    comparison: str | None = None
+    """Which earlier studies the request names."""
+    priors: tuple[PriorReport, ...] = ()
+    """Earlier studies that were handed in, the most recent first."""
+
+
+NOTHING_TOLD: Final = Told()
+"""A request without words."""
+
+
 class Study(Record):
     """What a draft is asked for: one study of one patient."""
 
@@ -151,7 +168,7 @@ class Study(Record):
     comparison: str | None = None
     """Which earlier studies the request names."""
     priors: tuple[PriorReport, ...] = ()
-    """Earlier studies handed in with the request."""
+    """Earlier studies handed in with the request, the most recent first."""
 
     @property
     def digests(self) -> tuple[ImageDigest, ...]:

@@ -21,7 +21,7 @@ from retrieval.errors import InvalidStudy, PrelimError
 from retrieval.pixels import Pixels
 from retrieval.pixels.sandbox import Readers, Reading
 from retrieval.pixels.statistics import PixelStatistics
-from retrieval.records import PatientKey, PriorReport, Study, StudyImage, ViewPosition, view_group
+from retrieval.records import NOTHING_TOLD, PatientKey, Study, StudyImage, Told, ViewPosition, view_group
 
 MAX_IMAGES = 64
 """Images of one study; more than this is a folder of studies handed in by mistake."""
@@ -67,15 +67,14 @@ def read_study(
     *,
     view: ViewPosition | None = None,
     patient_key: PatientKey | None = None,
-    indication: str | None = None,
-    priors: Sequence[PriorReport] = (),
+    told: Told = NOTHING_TOLD,
 ) -> ReadStudy:
     """Read files and folders as one study.
 
-    `view`, `patient_key`, `indication` and `priors` come from the request. The view is for images whose header says
-    none: a file knows better which of several views it is; the others win over the header. Raises the image's own
-    error when no file is readable, InvalidStudy when a path cannot be looked at, there is no file, there are too many,
-    or the images belong to several studies.
+    `view`, `patient_key` and `told` come from the request. The view is for images whose header says none: a file knows
+    better which of several views it is; the others win over the header. Raises the image's own error when no file is
+    readable, InvalidStudy when a path cannot be looked at, there is no file, there are too many, the images belong to
+    several studies, or a prior has no text: a draft would then believe in a comparison that nobody can make.
     """
     files = _files(paths)
     readings: list[Reading] = []
@@ -88,9 +87,7 @@ def read_study(
     if not readings:
         raise faults[0][1]
     warnings = tuple(f"{_shown(file.name)} was left out: {fault.code}" for file, fault in faults)
-    return assemble(
-        readings, view=view, patient_key=patient_key, indication=indication, priors=priors, warnings=warnings
-    )
+    return assemble(readings, view=view, patient_key=patient_key, told=told, warnings=warnings)
 
 
 def assemble(
@@ -98,11 +95,12 @@ def assemble(
     *,
     view: ViewPosition | None = None,
     patient_key: PatientKey | None = None,
-    indication: str | None = None,
-    priors: Sequence[PriorReport] = (),
+    told: Told = NOTHING_TOLD,
     warnings: tuple[str, ...] = (),
 ) -> ReadStudy:
     """Make one study of images that were read; arguments and errors as in `read_study`."""
+    if not all(any(map(str.isalnum, prior.text)) for prior in told.priors):
+        raise InvalidStudy("an earlier study has no text", fix="give its report, or leave it out")
     pairs = [(reading, _image(reading, view)) for reading in readings]
     pairs.sort(key=lambda pair: view_group(pair[1].attributes.view) != "frontal")  # stable
     ordered, images = [reading for reading, _ in pairs], tuple(image for _, image in pairs)
@@ -113,8 +111,10 @@ def assemble(
         images=images,
         study_instance_uid=header.study_instance_uid,
         patient_key=patient_key or header.patient_key,
-        indication=indication or header.indication,
-        priors=tuple(priors),
+        indication=told.indication or header.indication,
+        technique=told.technique,
+        comparison=told.comparison,
+        priors=told.priors,
     )
     statistics = tuple(r.statistics for r in ordered if r.statistics is not None)
     if len(statistics) < len(ordered):

@@ -5,6 +5,7 @@
                                                written by one
     prelim concepts report.txt                 the findings that a text states, denies and leaves open
     prelim check report.txt                    a second look at a report: what contradicts itself or what is known
+    prelim bulk studies/ --out drafts.jsonl    drafts for thousands of studies; started again it goes on where it was
     prelim serve --index index/                all of this over HTTP, for callers of this machine or with API keys
     prelim key ward-7                          a key for `serve --keys`
     prelim vllm-serve model/                   a vLLM server for `draft --generator vllm-http`
@@ -25,6 +26,7 @@ from rich.console import Console
 from retrieval.record import Record
 from retrieval.records import PatientKey, ViewPosition
 from retrieval.terminal import add_index_argument, run_command
+from service.bulk_command import GOES_ON, add_bulk_arguments, bulk_drafts
 from service.check import check_report, context_of, with_similar_cases
 from service.concepts import concepts
 from service.draft import add_draft_arguments, draft
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     given = "a report, a file that holds one, or - for standard input"
     reading.add_argument("text", metavar="TEXT|FILE", help=given)
     reading.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    add_bulk_arguments(commands.add_parser("bulk", help="draft thousands of studies"))
     add_vllm_serve_arguments(commands.add_parser("vllm-serve", help="serve a language model with vLLM"))
     add_serve_arguments(commands.add_parser("serve", help="serve drafts, searches and checks over HTTP"))
     add_key_arguments(commands.add_parser("key", help="make an API key for serve --keys"))
@@ -79,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options), after_interrupt="nothing was written")
+    after_interrupt = GOES_ON if options.command == "bulk" else "nothing was written"
+    return run_command(lambda: _run(options), after_interrupt=after_interrupt)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -87,6 +91,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "concepts":
         concepts(options.text, console, as_json=options.json)
         return 0
+    if options.command == "bulk":
+        return bulk_drafts(options, console, Console(stderr=True, highlight=False))
     if options.command == "vllm-serve":
         return vllm_serve(options, console)
     if options.command == "serve":

@@ -42,7 +42,7 @@ def check_report(given: str, console: Console, context: CheckContext, *, as_json
     `context` is what is known beside the report; what it leaves open is taken from the report's own sections.
     """
     report = read_given(given, context.sections)
-    checked = check(report, _completed(context, report), embedded())
+    checked = check(report, completed(context, report), embedded())
     if as_json:
         sys.stdout.write(checked.model_dump_json(indent=2) + "\n")
     else:
@@ -101,7 +101,7 @@ def with_similar_cases(
     return context
 
 
-def _completed(context: CheckContext, report: Report) -> CheckContext:
+def completed(context: CheckContext, report: Report) -> CheckContext:
     """The context with what the report's own sections give where nothing was handed in."""
     given = {name: report.section(name) for name in _GIVEN}
     update: dict[str, object] = {}
@@ -128,10 +128,10 @@ def _read_evidence(path: Path) -> CheckContext:
             f"the evidence is not what draft or search writes ({type(error).__name__})",
             fix="give what `prelim draft --json` or `prelim search --json` wrote",
         ) from None
-    return _of_known_concepts(context)
+    return of_known_concepts(context)
 
 
-def _of_known_concepts(context: CheckContext) -> CheckContext:
+def of_known_concepts(context: CheckContext) -> CheckContext:
     """The context, its cases to be read anew where they hold unknown concepts; raises RequestError for other ones."""
     known = {concept.id for concept in load()}
     named = {*(context.devices or ()), *(context.compared or ())}

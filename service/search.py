@@ -5,7 +5,7 @@ Options in, one answer out. Words are turned into a query before the index is op
 
 import argparse
 from pathlib import Path
-from typing import get_args
+from typing import Final, get_args
 
 from pydantic import ValidationError
 
@@ -14,6 +14,12 @@ from retrieval.records import CaseId, Leg, Sex, SimilarCases, ViewGroup
 from retrieval.terminal import count
 from service.question import MAX_CASES, ORDINARY, SearchRequest, answer, query_of
 from service.wiring import open_desk
+
+_OPTIONS: Final = {
+    "text": "--text", "findings": "--finding", "anatomy": "--anatomy", "age_bands": "--age-band",
+    "sources": "--source", "licences": "--licence",
+}  # fmt: skip
+"""What the fields of a request are called here."""
 
 
 def add_search_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +59,8 @@ def search(options: argparse.Namespace) -> SimilarCases:
     try:
         asked = _asked(options)
     except ValidationError as error:
-        raise RequestError(f"--{error.errors()[0]['loc'][0]} is too long", fix="ask for less at once") from None
+        option = _OPTIONS.get(str(error.errors()[0]["loc"][0]), "an option")
+        raise RequestError(f"{option} is too long, or given too often", fix="ask for less at once") from None
     query = query_of(asked, images=bool(paths))
     with open_desk(options.index) as desk:
         study = desk.read(paths, view=options.view, patient_key=options.patient_key) if paths else None

@@ -60,7 +60,9 @@ class WaitingRoom:
         with self._change:
             if self._closed:
                 raise Overloaded("the service is shutting down", retry_after_s=_LEAST_WAIT_S)
-            if len(self._waiting[urgency]) >= self._seats[urgency]:
+            # Those who have gone meanwhile hold no seat.
+            self._waiting[urgency] = deque(each for each in self._waiting[urgency] if not each[0].cancelled())
+            if self.full(urgency):
                 raise Overloaded(
                     f"{len(self._waiting[urgency])} {urgency} requests are waiting already",
                     retry_after_s=self._wait_of(urgency),
@@ -76,6 +78,10 @@ class WaitingRoom:
     def working(self, urgency: Urgency) -> int:
         """How many are being worked on."""
         return self._working[urgency]
+
+    def full(self, urgency: Urgency) -> bool:
+        """Whether another one would be refused."""
+        return len(self._waiting[urgency]) >= self._seats[urgency]
 
     def close(self, seconds: float = 30.0) -> None:
         """Take nothing new, let what was taken end for at most `seconds`; what still waits is cancelled."""

@@ -13,8 +13,6 @@ from generation.decoding.presets import Preset
 from generation.drafter import Drafter
 from generation.experts.named import load_expert
 from generation.generators import generator_named
-from generation.remote.openai_http import OpenAiGenerator
-from generation.remote.vllm_http import VllmHttpGenerator
 from generation.summary import summary_of
 from generation.vllm.launch import KEY
 from generation.writer import Fallback, Writer
@@ -115,7 +113,7 @@ def open_front(
         viewer = Viewer(opened.enter_context(Readers(whole)), images)
         # 3. The language model, which takes longest.
         if writer is not None:
-            desk = replace(desk, drafter=desk.drafter.written_by(opened.enter_context(_loaded(writer))))
+            desk = replace(desk, drafter=desk.drafter.written_by(opened.enter_context(loaded(writer))))
         # 4. Places to work at. What is opened last is closed first: jobs are given back before these close.
         room = opened.enter_context(closing(WaitingRoom(at_once, interactive=waiting)))
         brief = opened.enter_context(closing(WaitingRoom(at_once, interactive=waiting)))
@@ -140,14 +138,13 @@ def _with_jobs(front: Front, url: str, spool: Path, *, at_once: int) -> Iterator
 
 
 @contextmanager
-def _loaded(writer: Callable[[], Writer]) -> Iterator[Writer]:
-    """A writer whose generator is closed afterwards, where it holds something open."""
-    loaded = writer()
+def loaded(writer: Callable[[], Writer]) -> Iterator[Writer]:
+    """A writer whose generator is closed afterwards."""
+    made = writer()
     try:
-        yield loaded
+        yield made
     finally:
-        if isinstance(loaded.generator, VllmHttpGenerator | OpenAiGenerator):
-            loaded.generator.close()
+        made.generator.close()
 
 
 def _kept(jobs: str, spool: Path | None) -> tuple[str, Path]:

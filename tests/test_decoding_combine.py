@@ -146,6 +146,13 @@ def test_a_mask_on_one_row_alone_holds_for_the_group_and_the_cut_looks_past_it()
     assert combine(logits, [2.0, -1.0], cut=Cut(0, 0.1)).isfinite().tolist() == [False, True, True]
 
 
+def test_a_ban_that_is_all_the_cut_would_leave_makes_room_for_the_next_best() -> None:
+    logits = torch.tensor([[20.0, 5.0, 4.9, -5.0]])
+    for bias in ({0: -INF, 3: 9.0}, torch.tensor([-INF, 0.0, 0.0, 9.0])):
+        scores = combine(logits, [1.0], cut=Cut(0, 0.1), bias=bias)
+        assert scores.isfinite().tolist() == [False, True, True, False]
+
+
 def test_a_cut_of_one_leaves_ties_only() -> None:
     logits = torch.tensor([[2.0, 2.0, 1.0]])
     assert combine(logits, [1.0], cut=Cut(0, 1.0)).isfinite().tolist() == [True, True, False]
@@ -257,6 +264,7 @@ def test_a_bias_that_forbids_everything_or_is_not_a_number_is_broken_too() -> No
         (lambda: combine(torch.zeros(1, 3), [1.0], bias={-1: 1.0}), "vocabulary"),
         (lambda: combine(torch.zeros(1, 3), [1.0], bias=torch.zeros(4)), "bias"),
         (lambda: combine_groups(torch.zeros(2, 1, 3), [1.0], bias=[None]), "biases"),
+        (lambda: combine_groups(torch.zeros(2, 1, 3), [1.0], bias=[{}, {3: 1.0}]), "vocabulary"),
         (lambda: combine(torch.zeros(1, 3), [1.0], cut=Cut(1, 0.1)), "no cut"),
         (lambda: combine(torch.zeros(1, 3), [1.0], cut=Cut(0, 0.0)), "no cut"),
         (lambda: sample(torch.zeros(3), -1.0, 0, 0), "temperature"),
@@ -283,6 +291,19 @@ def test_the_draw_depends_on_seed_and_position_and_not_on_the_batch(seed: int, p
     assert sample_rows(scores, [0.0, warm, 1.0], [seed + 1, seed, 3], [0, position, 7])[1] == alone
     # A vocabulary padded with tokens nobody can choose, as some engines have it, draws the same.
     assert sample(torch.cat([scores[1], torch.full((7,), -INF)]), warm, seed, position) == alone
+
+
+@given(st.integers(0, 10**6), st.integers(1, 300), st.floats(0, 30), st.floats(0.001, 20))
+@settings(deadline=None)
+def test_the_draw_is_the_best_of_all_tokens_with_noise_though_few_are_looked_at(
+    seed: int, vocab: int, spread: float, temperature: float
+) -> None:
+    scores = torch.randn(vocab, generator=torch.Generator().manual_seed(seed)) * spread
+    scores[1::5] = -INF
+    words = np.random.Philox(key=np.array([seed, 4], dtype=np.uint64)).random_raw(vocab)
+    uniform = ((words >> np.uint64(12)) + 0.5) * 2.0**-52
+    noisy = scores.double().numpy() / temperature - np.log(-np.log(uniform))
+    assert sample(scores, temperature, seed, 4) == int(noisy.argmax())
 
 
 def test_global_random_state_is_neither_read_nor_moved() -> None:

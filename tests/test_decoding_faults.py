@@ -58,6 +58,12 @@ def load(where, **how):
     return load_model(str(where), **how)
 
 
+def digest(folder):
+    from retrieval.encoders.hub import folder_digest  # noqa: PLC0415
+
+    return folder_digest(folder)
+
+
 def one(*prompts: BranchPrompt, **more) -> GenerationRequest:
     return GenerationRequest(branches=prompts, preset=PRESETS["plain"], max_new_tokens=4, **more)
 
@@ -68,16 +74,20 @@ def one(*prompts: BranchPrompt, **more) -> GenerationRequest:
 @BOTH
 def test_a_prompt_too_long_for_the_model_is_refused_with_its_branch_and_counts(models, write):
     good, long = tokens_request((5,)), tokens_request((30, 2045), max_new_tokens=8)
-    with pytest.raises(PromptTooLong, match="branch anchored has 2045 tokens, which with 8 new ones exceed the 2048"):
+    said = "branch anchored has 2045 tokens, which with 8 new ones exceed the 2048"
+    with pytest.raises(PromptTooLong, match=said) as caught:
         write(tiny("qwen2"), [good, long], {}, on_text=lambda *_: pytest.fail("work began"))
+    assert "max_new_tokens" in caught.value.fix
     fits = tokens_request((30, 2040), max_new_tokens=8)
     assert len(batched(tiny("qwen2"), [fits], {})[0].token_ids) == 8
 
 
 @BOTH
 def test_a_text_only_model_asked_for_an_image_says_so(models, write):
-    with pytest.raises(ImagesNotSupported, match="reads text only"):
-        write(tiny("qwen2"), [one(prompt("study", "heart", ["image-0"]))], IMAGES)
+    asked = [one(prompt("study", "heart")), one(prompt("study", "heart", ["image-0"]))]
+    with pytest.raises(ImagesNotSupported, match="reads text only") as caught:
+        write(tiny("qwen2"), asked, IMAGES, on_text=lambda *_: pytest.fail("work began"))
+    assert "vision-language model" in caught.value.fix
 
 
 @BOTH
@@ -251,6 +261,41 @@ def test_code_in_a_models_folder_is_never_run(folder):
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": own}))
     assert type(load(folder).network).__module__.startswith("transformers.")
     assert not ran.exists()
+
+
+def test_a_models_digest_changes_with_every_byte_and_not_with_the_folders_place(folder):
+    model = load(folder)
+    assert len(model.weights) == 64
+    moved = Path(shutil.copytree(folder, folder.with_name("elsewhere")))
+    assert load(moved).weights == model.weights
+    # What is not loaded does not count: code and pickles are never read.
+    (moved / "modeling_own.py").write_text("pass")
+    (moved / "training_args.bin").write_bytes(b"x")
+    assert load(moved).weights == model.weights
+    seen = {model.weights}
+    for name in ("model.safetensors", "tokenizer.json", "config.json", "generation_config.json"):
+        file = moved / name
+        whole = file.read_bytes()
+        # The last bit of the last weight, or a blank that means nothing in JSON.
+        spoilt = whole + b" " if name.endswith(".json") else whole[:-1] + bytes([whole[-1] ^ 1])
+        file.write_bytes(spoilt)
+        seen.add(load(moved).weights)
+        file.write_bytes(whole)
+    assert len(seen) == 5
+    assert load(moved).weights == model.weights
+    (moved / "tokenizer.json").rename(moved / "other.json")
+    assert digest(moved) != model.weights
+
+
+def test_a_generator_says_which_weights_it_writes_with(models):
+    from generation.decoding.batched import BatchedGenerator  # noqa: PLC0415
+    from generation.decoding.reference import ReferenceGenerator  # noqa: PLC0415
+
+    for architecture in ("qwen2", "llava"):
+        for kind in (BatchedGenerator, ReferenceGenerator):
+            generator = kind(tiny(architecture))
+            assert generator.weights == digest(checkpoint(architecture))
+            assert generator.language_model == str(checkpoint(architecture))
 
 
 def test_a_model_that_writes_no_text_is_not_supported(folder):

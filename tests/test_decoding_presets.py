@@ -4,6 +4,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from generation.decoding.presets import LONGEST_GROWTH, PRESETS, Preset
@@ -69,6 +71,37 @@ def test_ours_always_cuts_and_keeps_half_of_the_weight_on_the_bare_study() -> No
     assert ours.bias == "phrases"
 
 
+def test_only_the_published_loop_forbids_repeated_runs_and_of_three() -> None:
+    assert {name: preset.no_repeat for name, preset in PRESETS.items() if preset.no_repeat} == {"ccd": 3}
+
+
+@given(st.sampled_from(list(PRESETS.values())), st.data())
+def test_a_preset_changed_within_its_rules_is_whole_and_survives_being_written_down(preset: Preset, data: Any) -> None:
+    """Engines elsewhere read it as JSON: the weights there must be the weights here, to the last bit."""
+    share = st.floats(0.001, 1)
+    changed: dict[str, Any] = {"no_repeat": data.draw(st.integers(0, 9)), "gamma": data.draw(st.floats(1.001, 1e6))}
+    if preset.bias != "none":
+        changed["bias_weight"] = data.draw(share)
+    if preset.plausible is not None:
+        changed["plausible"] = {"branch": data.draw(st.sampled_from(preset.branches)), "beta": data.draw(share)}
+    if preset.growth is None:
+        first = data.draw(st.lists(st.floats(-3, 3), min_size=(n := len(preset.branches)) - 1, max_size=n - 1))
+        changed["constant"] = (*first, 1 - sum(first))
+    else:
+        changed["growth"] = data.draw(st.floats(1e-4, 1))
+    made = Preset.model_validate(preset.model_dump() | changed)
+    read = Preset.model_validate_json(made.model_dump_json())
+    assert read == made
+    assert hash(read) == hash(made)
+    step = data.draw(st.integers(0, 5_000))
+    assert read.weights(step) == made.weights(step)
+    assert all(map(math.isfinite, made.weights(step)))
+    assert (made.cut is None) == (preset.plausible is None)
+    assert all(abs(value) <= made.bias_weight for value in made.scaled({1: 1.0, 2: -1.0}).values())
+    if made.bias != "none":
+        assert made.scaled({3: -math.inf}) == {3: -math.inf}
+
+
 def test_only_a_share_of_the_bias_is_added_and_a_ban_stays_one() -> None:
     assert PRESETS["ccd"].scaled({3: 2.0, 4: -math.inf}) == {3: 1.0, 4: -math.inf}
 
@@ -85,6 +118,7 @@ def test_only_a_share_of_the_bias_is_added_and_a_ban_stays_one() -> None:
         {"blinding": "no_image"},
         {"branches": ("study", "blind")},
         {"bias_weight": 0},
+        {"no_repeat": -1},
         {"gamma": 1},
     ],
     ids=str,

@@ -17,8 +17,10 @@ from generation.drafter import Drafter
 from generation.known import known_by_cases, shared
 from generation.statements import Statements, prepare_statements, summarise
 from retrieval.encoders.descriptor import DescriptorEncoder, features
+from retrieval.expert_scores import ExpertScore, ExpertScores
 from retrieval.gate import Gate
 from retrieval.look import Scope, look
+from retrieval.ontology.ontology import load
 from retrieval.pixels.sandbox import Readers
 from retrieval.records import (
     Case,
@@ -177,6 +179,15 @@ def test_history_that_came_with_the_request_may_be_told() -> None:
 
 def test_nothing_is_checked_where_nothing_is_proposed() -> None:
     assert checked([], study(), evidence()) == ((), {})
+
+
+def test_what_the_experts_found_is_missed_also_where_nothing_is_left() -> None:
+    score = ExpertScore(concept=load()["pneumothorax"].id, probability=0.9, absent_below=0.2, present_above=0.8)
+    experts = ExpertScores(expert="an-expert", scores=(score,))
+    known = known_by_cases(study(), evidence("No pneumothorax.").cases, experts)
+    for proposed, dropped in (([sentence("No pneumothorax.")], {"CONTRA_EXPERT": 1}), ([], {})):
+        kept = keep_checked(proposed, known)
+        assert (kept.sentences, kept.dropped, [r.code for r in kept.missing]) == ((), dropped, ["OMIT_EXPERT"])
 
 
 def test_an_ordinary_consensus_passes_whole() -> None:

@@ -18,7 +18,7 @@ from evaluation.drawings import write_studies
 from generation.decoding.blinding import noised
 from generation.decoding.presets import PRESETS
 from generation.draft import Draft, DraftEvent, Sentence
-from generation.drafter import NO_CASES, NO_EXPERT, Drafter
+from generation.drafter import CUT_OFF, NO_CASES, NO_EXPERT, Drafter
 from generation.halt import Halt
 from generation.model_draft import MOST_SENTENCES
 from generation.model_text import sentences_of
@@ -161,10 +161,13 @@ def test_an_earlier_study_supports_what_it_says_and_bears_words_of_change(drawn:
     assert write(drawn, text).dropped == {"PRIOR_REF": 1}
 
 
-def test_what_has_changed_since_an_earlier_study_rests_on_it_though_it_says_otherwise(drawn: Drawn) -> None:
+def test_what_an_earlier_study_denies_is_not_called_unchanged_without_a_flag(drawn: Drawn) -> None:
     earlier = {"priors": prior("FINDINGS: There is no pleural effusion.")}
-    text = "A left pleural effusion is new since the prior study. There is a left pleural effusion."
-    assert [s.support.prior for s in write(drawn, text, study=earlier).sentences] == [True, False]
+    text = "A left pleural effusion is unchanged since the prior study. IMPRESSION: New large right pneumothorax."
+    unchanged, new = write(drawn, text, study=earlier).sentences
+    assert (unchanged.support.prior, new.support.prior) == (False, False)
+    assert codes(unchanged) == ["CHANGE_NO_EVID", "UNSUPPORTED"]
+    assert "UNSUPPORTED" in codes(new)
 
 
 def test_a_change_of_what_no_earlier_report_speaks_of_is_flagged(drawn: Drawn) -> None:
@@ -187,6 +190,12 @@ def test_a_sentence_against_what_the_experts_settled_is_left_out_and_what_they_f
     assert [w.split(":")[0] for w in draft.warnings if w.startswith("OMIT")] == ["OMIT_EXPERT"]
     assert draft.experts is not None
     assert draft.experts.expert == "an-expert"
+
+
+def test_a_draft_of_which_nothing_is_left_still_says_what_the_experts_found(drawn: Drawn) -> None:
+    draft = write(drawn, "There is no pneumothorax.", experts=(Thinks(pneumothorax=0.95),))
+    assert (draft.reason, draft.dropped) == ("NOTHING_LEFT", {"CONTRA_EXPERT": 1})
+    assert [w.split(":")[0] for w in draft.warnings if w.startswith("OMIT")] == ["OMIT_EXPERT"]
 
 
 # What stays out, whatever the language model writes.
@@ -238,6 +247,12 @@ def test_a_sentence_that_was_cut_off_is_left_out(drawn: Drawn) -> None:
         made = drafter(drawn, Writer(Says(text, finish="length")), NORMAL).draft(drawn.reads[0])
         assert len(made.sentences) == kept
         assert made.dropped == ({} if kept == 2 else {"CUT_OFF": 1})
+
+
+def test_a_draft_that_ended_at_its_length_says_so(drawn: Drawn) -> None:
+    for finish, warned in (("length", True), ("end", False), ("stop", False)):
+        made = drafter(drawn, Writer(Says(NORMAL, finish=finish)), NORMAL).draft(drawn.reads[0])  # type: ignore[arg-type]
+        assert (CUT_OFF in made.warnings) == warned
 
 
 def test_a_rare_capitalised_word_of_another_patient_s_report_is_taken_for_a_name(drawn: Drawn) -> None:
@@ -377,6 +392,17 @@ def test_without_an_answer_similar_cases_stand_in_and_say_so(drawn: Drawn, error
     assert kinds == ["sentence"] * 2 + ["withdrawn"] * 2 + ["sentence"] * len(draft.sentences)
     told = [number for event, number, *_ in events if event == "sentence"]
     assert told == list(range(len(told)))
+
+
+def test_what_stands_in_is_held_against_the_experts_that_were_asked(drawn: Drawn) -> None:
+    says, expert = Says("", error=GeneratorUnavailable("down")), Thinks(pneumothorax=0.95)
+    draft, _ = told_while(drawn, says, experts=(expert,))
+    assert (draft.status, draft.fallback, draft.dropped) == ("drafted", "GENERATOR_UNAVAILABLE", {"CONTRA_EXPERT": 1})
+    assert "pneumothorax" not in draft.findings
+    assert [w.split(":")[0] for w in draft.warnings if w.startswith("OMIT")] == ["OMIT_EXPERT"]
+    draft, _ = told_while(drawn, says, "No pneumothorax.", experts=(expert,))
+    assert (draft.reason, draft.dropped) == ("NO_CONSENSUS", {"CONTRA_EXPERT": 1})
+    assert [w.split(":")[0] for w in draft.warnings if w.startswith("OMIT")] == ["OMIT_EXPERT"]
 
 
 def test_without_an_answer_the_error_is_raised_where_that_is_wanted(drawn: Drawn) -> None:
@@ -527,6 +553,17 @@ def test_what_is_not_as_it_was_is_not_written_again(
     made = drafter(drawn, Writer(Says(NORMAL)), NORMAL)
     with pytest.raises(RequestError, match=why):
         made.rewrite(*spoil(made.draft(drawn.reads[0]), drawn.reads[0]))
+
+
+def test_a_server_that_serves_another_language_model_writes_no_recorded_draft_again(drawn: Drawn) -> None:
+    served = Says(NORMAL)
+    served.weights = ""
+    made = drafter(drawn, Writer(served), NORMAL)
+    draft = made.draft(drawn.reads[0])
+    assert made.rewrite(draft, drawn.reads[0]).text == NORMAL
+    served.language_model = "another"
+    with pytest.raises(RequestError, match="language model"):
+        made.rewrite(draft, drawn.reads[0])
 
 
 def test_a_drafter_with_another_writer_leaves_the_first_as_it_was(drawn: Drawn) -> None:

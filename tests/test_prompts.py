@@ -19,6 +19,7 @@ from prompts.facts import Facts
 from prompts.message import Blinding, Branch, ImageRef
 from prompts.render import BUDGET, CASES, VERSIONS, Rendered, image_names, noised_name, render
 from retrieval.errors import InvalidPrompt
+from retrieval.expert_scores import ExpertScore, ExpertScores
 from retrieval.ontology.ontology import load
 from retrieval.records import PriorReport, Study, StudyUid, ViewPosition
 from tests.prompts_facts import FACTS, HOSTILE, image
@@ -222,3 +223,38 @@ def test_the_templates_are_found_as_package_data(version: str) -> None:
     # What hatchling takes of a package is every file, unless it is told otherwise.
     assert "prompts" in build["targets"]["wheel"]["packages"]
     assert not {"include", "exclude", "only-include"} & build["targets"]["wheel"].keys()
+
+
+def test_an_addendum_of_a_prior_is_shown_before_what_it_corrects() -> None:
+    text = "FINDINGS: Small left effusion.\nADDENDUM: The effusion is on the right."
+    prior = PriorReport(study_instance_uid=StudyUid("1"), text=text)
+    said = user(shown(Facts(study=Study(images=(image("PA"),), priors=(prior,))), "study"))
+    assert said.index("| Addendum: The effusion is on the right.") < said.index("| Findings: Small left effusion.")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Dr. Doe was told of the small nodule.",
+        "Nodule as on 3/4/2019.",
+        "There is a 12 mm nodule.",
+        "Nodule seen on CT.",
+    ],
+)
+def test_what_belongs_to_another_patient_is_not_shown_of_a_similar_case(sentence: str) -> None:
+    case = retrieved_case("case-1", f"Tortuous aorta. {sentence}", 0.8)
+    said = user(shown(Facts(study=Study(images=(image("PA"),)), cases=(case,)), "evidence"))
+    assert "Tortuous aorta." in said
+    assert "odule" not in said[said.index("Case 1") : said.index("No concepts")]
+
+
+def test_a_finding_that_nobody_settled_is_named_only_when_it_may_well_be_there() -> None:
+    ontology = load()
+    scores = tuple(
+        ExpertScore(concept=ontology[slug].id, probability=probability, absent_below=0, present_above=1)
+        for slug, probability in (("pneumothorax", 0.01), ("pleural_effusion", 0.4))
+    )
+    facts = Facts(study=Study(images=(image("PA"),)), experts=ExpertScores(expert="e", scores=scores))
+    said = user(shown(facts, "anchored"))
+    assert "Uncertain: pleural effusion (.40)" in said
+    assert "pneumothorax" not in said

@@ -151,3 +151,7 @@ def test_no_special_token_in_any_place_of_data_survives_in_the_messages(family: 
                 text = "".join(part for part in message.content if isinstance(part, str))
                 for normalise in NORMALISED.values():
                     assert normalise(token) not in normalise(text)
+
+
+def test_full_width_letters_make_no_speaker() -> None:
+    assert clean("\uff35\uff33\uff25\uff32: hello") == "USER - hello"

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from generation.sentences import Reason, foreign
+from retrieval.foreign_sentences import Reason, foreign
 
 FOREIGN: dict[Reason, list[str]] = {
     "DEIDENTIFIED": [

@@ -12,7 +12,7 @@ import pytest
 from retrieval.errors import InvalidStudy, UnreadableImage
 from retrieval.pixels import Pixels
 from retrieval.pixels.sandbox import Readers
-from retrieval.records import PatientKey
+from retrieval.records import PatientKey, PriorReport, StudyUid, Told
 from retrieval.study import MAX_IMAGES, read_study
 from tests.dicom_files import draw
 
@@ -52,8 +52,21 @@ def test_the_view_of_the_request_is_for_images_that_say_none(tmp_path: Path, rea
 
 def test_the_patient_and_the_indication_of_the_request_win_over_the_header(tmp_path: Path, readers: Readers) -> None:
     file = image(tmp_path / "s", "1.dcm", ReasonForTheRequestedProcedure="Dyspnoea")
-    study = read_study([file], readers, patient_key=PatientKey("me"), indication="Cough.").study
+    study = read_study([file], readers, patient_key=PatientKey("me"), told=Told(indication="Cough.")).study
     assert (study.patient_key, study.indication) == ("me", "Cough.")
+
+
+def test_an_earlier_study_without_text_is_refused(tmp_path: Path, readers: Readers) -> None:
+    file = image(tmp_path / "s", "1.dcm")
+    blank = Told(priors=(PriorReport(study_instance_uid=StudyUid("prior-1"), text=" . "),))
+    with pytest.raises(InvalidStudy):
+        read_study([file], readers, told=blank)
+
+
+def test_technique_and_comparison_of_the_request_reach_the_study(tmp_path: Path, readers: Readers) -> None:
+    file = image(tmp_path / "s", "1.dcm")
+    study = read_study([file], readers, told=Told(technique="Portable, supine.", comparison="None.")).study
+    assert (study.technique, study.comparison) == ("Portable, supine.", "None.")
 
 
 def test_the_reason_for_the_procedure_becomes_the_indication(tmp_path: Path, readers: Readers) -> None:

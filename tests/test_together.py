@@ -152,3 +152,52 @@ def test_an_unforeseen_error_reaches_everybody_who_waits(inner):
 
     run([threading.Thread(target=one, args=(n,)) for n in range(3)])
     assert sorted(raised) == [0, 1, 2]
+
+
+def test_a_faulty_request_leaves_the_others_in_batches(inner):
+    counting = Counting(inner)
+    together, raised = Together(counting, most=8, linger_s=0.5), []
+
+    def one(n):
+        request, images = asked(n)
+        if n == 2:
+            request = request.model_copy(update={"max_new_tokens": 100_000})
+        try:
+            together.generate([request], images)
+        except PromptTooLong:
+            raised.append(n)
+
+    run([threading.Thread(target=one, args=(n,)) for n in range(8)])
+    assert raised == [2]
+    assert sorted(counting.calls) == [1, 1, 2, 2, 4, 4, 8]
+
+
+def test_a_caller_that_fails_at_what_it_hears_fails_alone(inner):
+    together, answers = Together(Counting(inner), most=3, linger_s=0.5), {}
+
+    def one(n):
+        request, images = asked(n)
+
+        def hear(_number, _text):
+            if n == 1:
+                raise ZeroDivisionError
+
+        try:
+            answers[n] = together.generate([request], images, hear)[0]
+        except ZeroDivisionError as error:
+            answers[n] = error
+
+    run([threading.Thread(target=one, args=(n,)) for n in range(3)])
+    assert isinstance(answers[1], ZeroDivisionError)
+    for n in (0, 2):
+        request, images = asked(n)
+        assert said(answers[n]) == said(inner.generate([request], images)[0])
+
+
+def test_what_writes_is_named_as_the_engine_behind(inner):
+    together = Together(inner)
+    assert (together.name, together.language_model, together.weights) == (
+        "transformers",
+        inner.language_model,
+        inner.weights,
+    )

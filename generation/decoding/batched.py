@@ -44,6 +44,9 @@ class BatchedGenerator:
         """Digest of the model's files."""
         return self._model.weights
 
+    def close(self) -> None:
+        """Nothing is held open; the memory goes with the object."""
+
     def generate(
         self,
         requests: Sequence[GenerationRequest],
@@ -55,7 +58,7 @@ class BatchedGenerator:
 
         A draft whose logits are not numbers ends the call with BrokenLogits, whose `groups` are request numbers.
         """
-        model = self._model
+        model, halt = self._model, halt or Halt()
         drafts = [
             _Draft(
                 number,
@@ -72,15 +75,13 @@ class BatchedGenerator:
             self._write(by_length[first : first + self._drafts_at_once], on_text, halt)
         return [draft.text.result([one.length for one in draft.inputs]) for draft in drafts]
 
-    def _write(self, drafts: list["_Draft"], on_text: OnText | None, halt: Halt | None) -> None:
+    def _write(self, drafts: list["_Draft"], on_text: OnText | None, halt: Halt) -> None:
         with torch.inference_mode():
             # 1. Every prompt once.
             rows = [one for draft in drafts for one in draft.inputs]
             owners = [draft for draft in drafts for _ in draft.inputs]
-            batch, logits = self._read(rows, room=max(draft.request.max_new_tokens for draft in drafts))
+            batch, logits = self._read(rows, max(draft.request.max_new_tokens for draft in drafts), halt)
             while True:
-                if halt is not None:
-                    halt.check()
                 # 2. One token for each draft that goes on; a draft that ended takes no part.
                 for alike in _alike(owners):
                     _choose(alike, owners, logits, on_text)
@@ -92,15 +93,17 @@ class BatchedGenerator:
                     owners = [owners[row] for row in going]
                     batch.keep(going)
                 # 4. The same token to all rows of a draft.
+                halt.check()
                 logits = batch.step(self._model, [owner.token for owner in owners])
 
-    def _read(self, rows: Sequence[Inputs], room: int) -> tuple["_Batch", Tensor]:
+    def _read(self, rows: Sequence[Inputs], room: int, halt: Halt) -> tuple["_Batch", Tensor]:
         """Prefill in parts that fit the memory; returns the batch, and the logits [rows, vocab] after each prompt."""
         model, width = self._model, max(one.length for one in rows)
         mask = torch.zeros((len(rows), width + room), dtype=torch.long, device=model.device)
         logits, following, parts = [], [], []
         fill = min(model.end_ids, default=0)  # any token does: it is masked
         for part in _parts(rows, self._prefill_tokens):
+            halt.check()
             inputs, cache = stack(part, fill), DynamicCache()
             positions = model.positions(inputs)
             answer = model.network(

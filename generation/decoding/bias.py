@@ -98,11 +98,15 @@ class PhraseTrie:
                 for phrase in written:
                     for form in dict.fromkeys((phrase, phrase[:1].upper() + phrase[1:])):
                         self._enter(place, before, carrier + form, form, label)
+        due: set[tuple[int, str]] = set()
         for root in self._roots.values():
             for node in _nodes(root):
                 if not node.sole:
                     found = {token: child.settles for token, child in node.children.items()}
                     node.due = {token: label for token, label in found.items() if label is not None}
+                    due.update(node.due.items())
+        self.due: frozenset[tuple[int, str]] = frozenset(due)
+        """Every token that settles a label at some place, with the label."""
         self._forms = Trie((form, label) for label, written in forms.items() for form in written)
         self._cues = Trie((phrase, cue) for cue, listed in CUES.items() for phrase in listed)
 
@@ -125,11 +129,6 @@ class PhraseTrie:
             node.labels.add(label)
         node.ends.add(label)
         self._deepest = max(self._deepest, len(whole) - len(before))
-
-    @property
-    def due(self) -> frozenset[tuple[int, str]]:
-        """Every token that settles a label at some place, with the label."""
-        return frozenset(pair for root in self._roots.values() for node in _nodes(root) for pair in node.due.items())
 
     def settling(self, generated: Sequence[int]) -> Iterator[tuple[int, str]]:
         """Tokens that would settle a label next, with the label, where it may be leant on; the longest phrases last."""

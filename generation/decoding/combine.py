@@ -6,8 +6,9 @@ Nothing here knows a model, a tokenizer or a prompt, and every generator chooses
 generators that compute the same logits write the same text. Whatever comes in, the sum is taken in float32, branch by
 branch in their order, so that a study's tokens do not depend on what else is in its batch.
 
-A token that any branch forbids (minus infinity: a grammar, a banned token) stays forbidden, whatever the branch's
-weight; so a mask on one row holds for its whole group and no infinity is ever subtracted from another.
+A token that any branch forbids (minus infinity: a grammar) stays forbidden, whatever the branch's weight; so a mask on
+one row holds for its whole group and no infinity is ever subtracted from another. A bias of minus infinity forbids too,
+and before the cut, which would otherwise leave nothing where the likeliest tokens are the banned ones.
 """
 
 import math
@@ -16,6 +17,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from generation.decoding.presets import Cut
@@ -26,6 +28,7 @@ __all__ = ["Cut", "SparseBias", "combine", "combine_groups", "margins", "sample"
 SparseBias = Mapping[int, float]
 """Token id to what is added to its score, in nats; minus infinity forbids the token."""
 _WORD: Final = 2**64 - 1
+_SLACK: Final = 1e-6  # more than any rounding of a score
 
 
 def combine(
@@ -38,8 +41,8 @@ def combine(
 ) -> Tensor:
     """Scores [vocab] in float32 from one group's [branches, vocab], logits or log-probabilities of any float type.
 
-    `weights` is [branches]; `bias` is [vocab] or sparse. The cut is taken before the bias, among tokens that no branch
-    forbids, so at least the likeliest of them is left.
+    `weights` is [branches]; `bias` is [vocab] or sparse. The cut is taken among tokens that neither a branch nor the
+    bias forbids, so at least the likeliest of them is left; what the bias adds comes after it.
     """
     if log_probs.dim() != 2:
         raise ValueError(f"expected [branches, vocab], got {tuple(log_probs.shape)}")
@@ -73,8 +76,10 @@ def combine_groups(
     normaliser = logits.logsumexp(-1, keepdim=True)
     sound = normaliser.isfinite().all(1).squeeze(-1)
     logs = logits - normaliser
-    # 2. Forbidden by one, forbidden for all; a finite stand-in keeps the sum free of infinities.
+    # 2. Forbidden by one or by the bias, forbidden for all; a finite stand-in keeps the sum free of infinities.
+    where, added = _entries(bias, groups, vocab, logits.device)
     forbidden = logs.isneginf().any(1)
+    forbidden[where] |= added.isneginf()
     mixed = torch.zeros(groups, vocab, dtype=torch.float32, device=logits.device)
     for k in range(branches):
         mixed = mixed + held[:, k, None] * logs[:, k].masked_fill(forbidden, 0.0)
@@ -85,12 +90,7 @@ def combine_groups(
         view = logs[:, cut.branch].masked_fill(forbidden, -math.inf)
         forbidden = forbidden | (view < view.amax(-1, keepdim=True) + math.log(cut.beta))
     # 4. The bias, last.
-    if isinstance(bias, Tensor):
-        if bias.shape != mixed.shape:
-            raise ValueError(f"bias {tuple(bias.shape)} does not fit scores {tuple(mixed.shape)}")
-        mixed = mixed + bias.to(device=mixed.device, dtype=torch.float32)
-    elif bias is not None:
-        _add(mixed, bias)
+    mixed[where] += added
     scores = mixed.masked_fill(forbidden, -math.inf)
     sound = sound & scores.amax(-1).isfinite()
     if not bool(sound.all()):
@@ -98,21 +98,24 @@ def combine_groups(
     return scores
 
 
-def _add(scores: Tensor, bias: Sequence[SparseBias | None]) -> None:
-    """Add one sparse bias to each row, in place."""
-    groups, vocab = scores.shape
-    if len(bias) != groups:
+def _entries(
+    bias: Tensor | Sequence[SparseBias | None] | None, groups: int, vocab: int, device: torch.device
+) -> tuple[tuple[Tensor | slice, ...], Tensor]:
+    """Where in [groups, vocab] something is added, and what."""
+    if isinstance(bias, Tensor):
+        if bias.shape != (groups, vocab):
+            raise ValueError(f"bias {tuple(bias.shape)} does not fit {groups} groups and a vocabulary of {vocab}")
+        return (slice(None),), bias.to(device=device, dtype=torch.float32)
+    if bias is not None and len(bias) != groups:
         raise ValueError(f"{len(bias)} biases for {groups} groups")
-    rows = [row for row, each in enumerate(bias) for _ in each or ()]
-    tokens = [token for each in bias for token in each or ()]
-    if not tokens:
-        return
-    if min(tokens) < 0 or max(tokens) >= vocab:
+    rows = [row for row, each in enumerate(bias or ()) for _ in each or ()]
+    tokens = [token for each in bias or () for token in each or ()]
+    if tokens and (min(tokens) < 0 or max(tokens) >= vocab):
         raise ValueError(f"the bias names a token outside of the vocabulary of {vocab}")
-    values = torch.tensor([v for each in bias for v in (each or {}).values()], dtype=torch.float32)
     # A token occurs once in each row, so nothing is accumulated and the order cannot matter.
-    at = torch.tensor([rows, tokens], device=scores.device)
-    scores[at[0], at[1]] += values.to(scores.device)
+    at = torch.tensor([rows, tokens], dtype=torch.long, device=device)
+    values = [value for each in bias or () for value in (each or {}).values()]
+    return (at[0], at[1]), torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def _refuse(sound: Tensor) -> None:
@@ -157,15 +160,23 @@ def sample_rows(
 
 
 def _draw(scores: Tensor, temperature: float, seed: int, position: int) -> int:
-    """The best of one row with noise; only what can be chosen leaves the device."""
-    tokens = scores.isfinite().nonzero().flatten()
-    values = scores[tokens].double().cpu().numpy()
-    numbers = tokens.cpu().numpy()
-    # Philox is keyed and its stream is guaranteed by NumPy; 52 bits and a half lie strictly between 0 and 1.
+    """The best of one row with noise."""
+    values = scores.cpu().numpy()
+    # Philox is keyed and its stream is guaranteed by NumPy.
     key = np.array([seed & _WORD, position & _WORD], dtype=np.uint64)
-    raw = np.random.Philox(key=key).random_raw(int(numbers[-1]) + 1)[numbers]
+    raw = np.random.Philox(key=key).random_raw(len(values))
+    # Only tokens that the highest noise of all would lift above the likeliest one with its own need be looked at.
+    likeliest = values.argmax()
+    lead = _gumbel(raw[likeliest]) - _gumbel(raw.max())
+    tokens = np.flatnonzero(values >= np.float64(values[likeliest]) + temperature * lead - _SLACK)
+    return int(tokens[np.argmax(values[tokens].astype(np.float64) / temperature + _gumbel(raw[tokens]))])
+
+
+def _gumbel(raw: NDArray[np.uint64] | np.uint64) -> NDArray[np.float64]:
+    """Noise of a Gumbel distribution from random words; 52 bits and a half lie strictly between 0 and 1."""
     uniform = ((raw >> np.uint64(12)) + 0.5) * 2.0**-52
-    return int(numbers[np.argmax(values / temperature - np.log(-np.log(uniform)))])
+    noise: NDArray[np.float64] = -np.log(-np.log(uniform))
+    return noise
 
 
 def margins(scores: Tensor, /) -> Tensor:

@@ -9,7 +9,7 @@ Pixels never live in records: a prompt names its images and the arrays are hande
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import ClassVar, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -126,7 +126,10 @@ class Generated(Record):
 class Generator(Protocol):
     """An engine that writes drafts."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """The engine: reference, transformers, vllm, openai."""
+        ...
 
     @property
     def language_model(self) -> str:
@@ -149,6 +152,10 @@ class Generator(Protocol):
 
         Raises Cancelled or DeadlineExceeded soon after `halt` says so, with nothing left running.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever is held open; nothing is written afterwards."""
         ...
 
 

@@ -19,6 +19,7 @@ from generation.decoding.hf_prompts import SAFELY, HfPrompts, end_tokens, image_
 from generation.decoding.tokenizer import HuggingFaceTokenizer
 from retrieval.encoders.hub import check_transformers, check_whole, folder_digest, loading, model_folder
 from retrieval.encoders.hub import ready_torchvision as ready_torchvision
+from retrieval.encoders.torch_encoder import check_device
 from retrieval.errors import InvalidPrompt, PromptTooLong
 
 Precision = Literal["float32", "bfloat16"]
@@ -172,6 +173,7 @@ def load_model(
     precision: Precision = "float32",
 ) -> HfModel:
     """Load a vision-language or a text model from a folder, or by hub id from the local cache (or the hub itself)."""
+    check_device(device)
     ready_torchvision()
     folder = model_folder(where, revision=revision, network=network)
     check_transformers(folder, where)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import transformers
+from jinja2 import TemplateError
 
 from generation.decoding.chat_templates import chat_format, chat_template
 from generation.decoding.generator import BranchPrompt, Images
@@ -94,7 +95,13 @@ class HfPrompts:
         for message in prompt.messages:
             self._refuse_markup(message, prompt)
         turns = [{"role": message.role, "content": self._content(message)} for message in prompt.messages]
-        rendered: str = self.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        try:
+            rendered: str = self.processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise InvalidPrompt(
+                f"the chat template of {self.name} refuses such a conversation, for example a system turn",
+                fix="name a language model that takes one, or give the checkpoint another chat template",
+            ) from error
         return rendered
 
     def _content(self, message: Message) -> str | list[dict[str, str]]:

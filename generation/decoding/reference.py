@@ -36,6 +36,9 @@ class ReferenceGenerator:
         """Digest of the model's files."""
         return self._model.weights
 
+    def close(self) -> None:
+        """Nothing is held open; the memory goes with the object."""
+
     def generate(
         self,
         requests: Sequence[GenerationRequest],
@@ -48,22 +51,21 @@ class ReferenceGenerator:
         A draft whose logits are not numbers ends the call with BrokenLogits, whose `groups` are request numbers.
         """
         encoded = [self._model.encode(request, images) for request in requests]
+        halt = halt or Halt()
         return [
             self._write(number, request, inputs, on_text, halt)
             for number, (request, inputs) in enumerate(zip(requests, encoded, strict=True))
         ]
 
     def _write(
-        self, number: int, request: GenerationRequest, inputs: list[Inputs], on_text: OnText | None, halt: Halt | None
+        self, number: int, request: GenerationRequest, inputs: list[Inputs], on_text: OnText | None, halt: Halt
     ) -> Generated:
         model, preset = self._model, request.preset
         bias = self._biases.of(preset, request.phrases)
         draft = DraftText(request, model.end_ids, model.decode)
         while draft.finish is None:
-            if halt is not None:
-                halt.check()
             # 1. What each branch expects next, from its prompt and all that was written.
-            logits = torch.stack([self._last_logits(one, draft.token_ids) for one in inputs])
+            logits = torch.stack([self._last_logits(one, draft.token_ids, halt) for one in inputs])
             # 2. One score for each token.
             try:
                 scores = combine(logits, preset.weights(draft.step), cut=preset.cut, bias=bias(draft.token_ids))
@@ -75,8 +77,9 @@ class ReferenceGenerator:
                 on_text(number, shown)
         return draft.result([one.length for one in inputs])
 
-    def _last_logits(self, prompt: Inputs, written: Sequence[int]) -> Tensor:
+    def _last_logits(self, prompt: Inputs, written: Sequence[int], halt: Halt) -> Tensor:
         """Logits [vocab] for the token after `prompt` and `written`."""
+        halt.check()
         more = torch.tensor([list(written)], dtype=torch.long, device=self._model.device)
         fills = {"input_ids": more, "attention_mask": torch.ones_like(more)}  # anything else is 0: a token of text
         tokens = {

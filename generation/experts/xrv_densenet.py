@@ -45,6 +45,7 @@ from generation.experts.calibration import (
 from generation.experts.expert import Logits, Prepared, Probabilities
 from generation.experts.labels import Label, labels_of
 from retrieval.encoders.hub import check_weights, files_digest, ready_torchvision
+from retrieval.encoders.torch_encoder import check_device
 from retrieval.errors import MissingWeights, UnsafeWeights
 from retrieval.expert_scores import ExpertScores
 from retrieval.pixels import Pixels
@@ -132,6 +133,7 @@ def load_xrv(folder: Path, *, device: str = "cpu", calibration: Named = "beside"
     Raises MissingWeights for a folder without all weights of its configuration, or with more; UnsafeWeights for one
     with pickles only, as torchxrayvision ships them; CalibrationMismatch for a calibration of another expert.
     """
+    check_device(device)
     if not folder.is_dir():
         raise MissingWeights(f"{folder} is no folder", fix="name a folder as write_folder makes it")
     if not (folder / WEIGHTS).is_file() and any(folder.glob("*.pt")):

@@ -74,6 +74,12 @@ def folder_digest(folder: Path) -> str:
     return files_digest(found for pattern in _WANTED for found in folder.glob(pattern))
 
 
+def words_of(folder: Path) -> list[Path]:
+    """The files that a tokenizer is made of: with others the same text gets other vectors."""
+    names = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
+    return sorted({file for name in names for file in folder.glob(name) if file.is_file()})
+
+
 def files_digest(files: Iterable[Path]) -> str:
     """SHA-256 over the names and bytes of files, in the order of their names; about a second for two gigabytes."""
     digest = hashlib.sha256()
@@ -100,7 +106,10 @@ def check_weights(folder: Path, where: str, *, configuration: str, weights: str)
         return [folder / configuration, folder / weights]
     index = folder / f"{weights}.index.json"
     if index.is_file():
-        named: Mapping[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        try:
+            named: Mapping[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise MissingWeights(f"{index.name} of {where} cannot be read", fix="copy the model again") from error
         shards = sorted(set(named.values()))
         if absent := [shard for shard in shards if not (folder / shard).is_file()]:
             raise MissingWeights(f"{where} lacks {absent[0]} ({len(absent)} in all)", fix="copy the model again")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from retrieval.encoders.encoder import Prepared, Vectors
-from retrieval.errors import MissingDependency, UnsupportedModel
+from retrieval.errors import MissingDependency, RequestError, UnsupportedModel
 from retrieval.pixels.framing import Framing
 from retrieval.records import EncoderIdentity
 
@@ -141,8 +141,12 @@ def check_framing(framing: Framing, own: Callable[[NDArray[np.uint8]], Float], w
 
 
 def check_device(device: str) -> None:
-    """Refuse a device that torch does not have; raises MissingDependency."""
-    if device.partition(":")[0] == "cuda" and not torch.cuda.is_available():
+    """Refuse a device that is none, or that torch does not have; raises RequestError and MissingDependency."""
+    try:
+        named = torch.device(device)
+    except RuntimeError as error:
+        raise RequestError(f"{device[:50]!r} is no device", fix="name cpu, cuda or cuda:1") from error
+    if named.type == "cuda" and (named.index or 0) >= torch.cuda.device_count():
         raise MissingDependency(
-            "torch finds no CUDA device", fix="use --device cpu, or install a CUDA build of torch and its driver"
+            f"torch finds no device {device}", fix="use --device cpu, or install a CUDA build of torch and its driver"
         )

@@ -22,6 +22,7 @@ from retrieval.encoders.hub import (
     loading,
     model_folder,
     ready_torchvision,
+    words_of,
 )
 from retrieval.encoders.torch_encoder import (
     TorchEncoder,
@@ -88,7 +89,10 @@ def load(where: str, *, device: str = "cpu", network: Network = "off") -> TorchE
     loaded.to(device).eval().requires_grad_(False)
     # 3. What stands for an image, and for a text.
     of_images = _cls_token(loaded) if tokenizer is None else _pooled(loaded)
-    dimension, weights = dimension_of(of_images, framing, device, where), files_digest(files)
+    dimension, weights = (
+        dimension_of(of_images, framing, device, where),
+        files_digest([*files, *words_of(folder)] if tokenizer else files),
+    )
     if tokenizer is None:
         return TorchEncoder(kind, framing, weights, dimension, device, of_images)
     return TorchImageTextEncoder(

@@ -15,6 +15,8 @@ from retrieval.pixels import Pixels
 
 Grey = NDArray[np.uint16]
 """[rows, columns]; 65535 is white."""
+LEAST_WIDTH: Final = 1e-4
+"""Of a window: some six levels of grey, below which there is nothing to see."""
 _WHITE: Final = 65535
 
 
@@ -29,7 +31,7 @@ def png16(grey: Grey, longest: int | None = None) -> bytes:
 
 
 def png8(grey: Grey, *, centre: float, width: float, longest: int | None = None) -> bytes:
-    """An 8-bit PNG with a linear window; `centre` and `width` (above 0) are fractions of the full range of grey."""
+    """An 8-bit PNG with a linear window; `centre` and `width` (LEAST_WIDTH at least) are fractions of all grey."""
     levels = (_smaller(grey, longest).astype(np.float32) / _WHITE - (centre - width / 2)) / width
     return _png(Image.fromarray(np.rint(levels.clip(0, 1) * 255).astype(np.uint8)))
 

@@ -218,6 +218,20 @@ class JobStore:
             found = db.execute(select(_JOBS.c.state, func.count()).group_by(_JOBS.c.state)).all()
         return {state: number for state, number in found}
 
+    def asked(self, job_id: JobId, *, owner: str) -> str:
+        """What was asked, as it was submitted; raises UnknownJob as `get`."""
+        with _answering(), self._engine.begin() as db:
+            mine = (_JOBS.c.job_id == job_id, _JOBS.c.owner == owner)
+            request = db.execute(select(_JOBS.c.request).where(*mine)).scalar_one_or_none()
+        if request is None:
+            raise UnknownJob("there is no such job", fix="it may have been deleted some time after it ended")
+        return str(request)
+
+    def living(self) -> list[str]:
+        """What was asked of every job that has not ended."""
+        with _answering(), self._engine.begin() as db:
+            return list(db.execute(select(_JOBS.c.request).where(_JOBS.c.state.not_in(ENDED))).scalars())
+
     def purge(self, keep_s: float) -> int:
         """Delete jobs that ended longer than `keep_s` ago, with what was asked and written; returns how many."""
         with _answering(), self._engine.begin() as db:

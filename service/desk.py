@@ -1,0 +1,34 @@
+"""The desk: an open index with its decoders and its drafter, as every face and every command stands before it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from generation.drafter import Drafter
+from retrieval.pixels.sandbox import Readers
+from retrieval.records import NOTHING_TOLD, PatientKey, Told, ViewPosition
+from retrieval.retriever import Retriever
+from retrieval.study import ReadStudy, read_study
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An open index, decoders, a drafter and its retriever: all that a face needs."""
+
+    readers: Readers
+    """Decoder processes that prepare images for the index's encoder."""
+    drafter: Drafter
+    """Makes drafts, with a language model or without one."""
+    retriever: Retriever
+    """Finds cases."""
+
+    def read(
+        self,
+        paths: Sequence[Path],
+        *,
+        view: ViewPosition | None,
+        patient_key: PatientKey | None,
+        told: Told = NOTHING_TOLD,
+    ) -> ReadStudy:
+        """Read files or a folder as one study; raises the errors of `read_study`."""
+        return read_study(paths, self.readers, view=view, patient_key=patient_key, told=told)
