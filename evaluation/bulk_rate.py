@@ -83,6 +83,9 @@ class _Recorded:
         self.asked: list[tuple[GenerationRequest, Images]] = []
         self._answers = answers
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def generate(
         self,
         requests: Sequence[GenerationRequest],

@@ -10,6 +10,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -133,11 +134,11 @@ class _Bench:
         found = []
         for preset in (PRESETS[name] for name in MIXED):
             branches = len(preset.branches)
-            ways: list[Callable[[], float]] = [
-                lambda rows=branches * concurrency: self._ordinary(rows),
-                lambda preset=preset: self._drafts(preset, concurrency),
-                lambda: self._ordinary(concurrency),
-            ]
+            ways: tuple[Callable[[], float], ...] = (
+                partial(self._ordinary, branches * concurrency),
+                partial(self._drafts, preset, concurrency),
+                partial(self._ordinary, concurrency),
+            )
             rates: dict[int, list[float]] = {0: [], 1: [], 2: []}
             for repeat in range(repeats):
                 for way in (0, 1, 2) if repeat % 2 else (2, 1, 0):
@@ -162,15 +163,16 @@ class _Bench:
     def latencies(self) -> list[Latency]:
         """One draft at a time, from step to step, once its prompt has been read."""
         found = []
-        for name in ("ordinary", *MIXED):
+        for preset in (None, *(PRESETS[name] for name in MIXED)):
             gaps: list[float] = []
             for _ in range(3):
                 times: list[float] = []
-                if name == "ordinary":
+                if preset is None:
                     self._ordinary(1, times)
                 else:
-                    self._drafts(PRESETS[name], 1, times)
+                    self._drafts(preset, 1, times)
                 gaps += np.diff(times[len(times) // 4 :]).tolist()
+            name = "ordinary" if preset is None else preset.name
             found.append(Latency(language_model=self._name, preset=name, milliseconds=1e3 * float(np.median(gaps))))
         return found
 

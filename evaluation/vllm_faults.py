@@ -31,7 +31,7 @@ from retrieval.errors import Cancelled, DeadlineExceeded, PrelimError, PromptToo
 PATIENCE_S: Final = 8.0
 """What the server of these faults must have been told to wait for members (PRELIM_GROUP_TIMEOUT_S)."""
 STUCK_S: Final = 30.0
-"""What has not ended so long after it should have is stuck. How soon it ends when nothing else runs, other tests say."""
+"""What has not ended so long after it should have is stuck; how soon it ends if nothing else runs, other tests say."""
 _WORDS: Final = ("heart", "lungs", "clear", "effusion", "mild", "cardiomegaly", "pleural", "lower", "absent", "acute")
 _MANY: Final[tuple[PresetName, ...]] = ("ccd", "cad", "grounded")
 

@@ -1,19 +1,16 @@
 """What a real vLLM engine is given to show that its groups write what the oracle writes, and what came of it.
 
 In: how large an engine is and how many drafts come; everything else is drawn from the seed, so that the oracle in one
-process and the engine in another see the same. Members arrive one by one between steps, ordinary requests among them,
-and some drafts come again alone, when every block of their prompts is in the prefix cache. Run as a program, since an
-engine changes much of the process that it lives in:
-
-    python -m evaluation.vllm_load LOAD_AS_JSON MODEL_FOLDER OUTCOME_FILE
+process and the engine in another (`vllm_run`) see the same. Members arrive one by one between steps, ordinary requests
+among them, and some drafts come again alone, when every block of their prompts is in the prefix cache. vLLM is not
+known here.
 """
 
 import json
+import os
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,8 +19,8 @@ import numpy as np
 from evaluation.random_models import Architecture
 from generation.decoding.generator import BranchPrompt, GenerationRequest, Images, Phrase
 from generation.decoding.presets import PRESETS, Preset
-from generation.vllm.engine import VllmGenerator, VllmSettings
 from prompts.message import Branch, ImageRef, Message
+from retrieval.pixels import Pixels
 from retrieval.record import Record
 
 FOUR: Final = Preset(
@@ -54,6 +51,8 @@ LENGTHS: Final = (5, 17, 32, 33, 33, 64, 65, 65, 129, 900)
 """Of prompts that come as tokens: around blocks of 32, and the extremes."""
 MOST_TWICE: Final = 8
 SHAPES: Final = ((56, 56), (84, 56), (112, 84), (57, 113))
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+"""Tiny models gain nothing from more, and threads bound to a core wait for whatever else runs there."""
 _WORDS: Final = ("heart", "lungs", "clear", "effusion", "mild", "cardiomegaly", "pleural", "lower", "absent", "acute")
 _BRANCHES: Final[tuple[Branch, ...]] = ("study", "anchored", "evidence", "blind")
 
@@ -110,10 +109,10 @@ def drawn(load: Load) -> list[GenerationRequest]:
 def drawn_images(load: Load) -> Images:
     """Grey noise of several shapes under the names image-0, image-1, ..., and a spoilt twin of each."""
     random = np.random.default_rng(load.seed)
-    found = {}
+    found: dict[str, Pixels] = {}
     for n, shape in enumerate(SHAPES):
         clear, noise = random.random(shape, dtype=np.float32), random.random(shape, dtype=np.float32)
-        found |= {f"image-{n}": clear, f"spoilt-{n}": ((clear + noise) / 2).astype(np.float32)}
+        found[f"image-{n}"], found[f"spoilt-{n}"] = clear, ((clear + noise) / 2).astype(np.float32)
     return found
 
 
@@ -166,73 +165,11 @@ def twice(requests: Sequence[GenerationRequest]) -> list[int]:
     return [number for number, each in enumerate(lengths) if 1 in each][:MOST_TWICE]
 
 
-def started(load: Load, folder: Path) -> VllmGenerator:
-    """The engine of a load, in this process."""
-    more: dict[str, Any] = {} if load.blocks is None else {"num_gpu_blocks_override": load.blocks}
-    if load.scheduler != "groups":
-        more["scheduler_cls"] = None
-    generator = VllmGenerator(
-        str(folder),
-        VllmSettings(
-            rows=load.rows, longest=1024, cache_gb=0.25, step_tokens=load.step_tokens, scheduling=load.scheduling
-        ),
-        more=more,
-    )
-    generator.end_ids |= ENDS
-    return generator
-
-
-def run(load: Load, generator: VllmGenerator) -> Outcome:
-    """Put the load to its engine, and everything that came of it together."""
-    requests, images = drawn(load), drawn_images(load)
-    random = np.random.default_rng((load.seed, 1))
-    engine = generator.engine
-    written: dict[str, list[int]] = defaultdict(list)
-    cached: dict[str, int] = {}
-
-    def step() -> None:
-        for output in engine.step():
-            written[output.request_id] += output.outputs[0].token_ids
-            cached[output.request_id] = output.num_cached_tokens or 0
-
-    def arrive(turn: str, numbers: Sequence[int]) -> None:
-        most = {"one by one": 2, "together": 1}[load.arrival]
-        inputs = {n: generator.prepared(requests[n], images) for n in numbers}
-        members = [(n, m) for n in numbers for m in range(len(requests[n].mixed))]
-        # Near one another, but other requests come between.
-        for at in np.argsort([n + 4 * random.random() for n, _ in members]):
-            n, m = members[at]
-            if turn == "first" and m == 0 and has_twin(n):
-                generator.submit_ordinary(f"ordinary-{n}", inputs[n][0], requests[n].max_new_tokens)
-            generator.submit_member(f"{turn}-{n}", requests[n], m, inputs[n][m])
-            for _ in range(int(random.integers(0, most))):
-                step()
-        while engine.has_unfinished_requests():
-            step()
-
-    arrive("first", range(len(requests)))
-    for n in twice(requests):
-        arrive("warm", [n])
-        arrive("again", [n])
-
-    def members_of(turn: str, n: int) -> list[str]:
-        return [f"{turn}-{n}-{prompt.branch}" for prompt in requests[n].mixed]
-
-    scheduler = engine.engine_core.engine_core.scheduler
-    return Outcome(
-        drafts=tuple(tuple(tuple(written[name]) for name in members_of("first", n)) for n in range(len(requests))),
-        ordinary={n: tuple(written[f"ordinary-{n}"]) for n in range(len(requests)) if has_twin(n)},
-        again={n: tuple(tuple(written[name]) for name in members_of("again", n)) for n in twice(requests)},
-        cached={n: tuple(cached[name] for name in members_of("again", n)) for n in twice(requests)},
-        counts=asdict(scheduler.counts) if load.scheduler == "groups" else {},
-        left=len(scheduler.requests) + (len(scheduler._groups) if load.scheduler == "groups" else 0),
-    )
-
-
-def begin(load: Load, folder: Path, to: Path, program: str = "evaluation.vllm_load") -> "subprocess.Popen[bytes]":
+def begin(load: Load, folder: Path, to: Path, program: str = "evaluation.vllm_run") -> "subprocess.Popen[bytes]":
     """Start an engine with its load in a process of its own; its outcome will stand in the file."""
     arguments = [sys.executable, "-m", program, load.model_dump_json(), str(folder), str(to)]
-    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=to.with_suffix(".log").open("wb"))
+    with to.with_suffix(".log").open("wb") as log:
+        return subprocess.Popen(arguments, stdout=log, stderr=log, env={**os.environ, **_ONE_THREAD})
 
 
 def ended(process: "subprocess.Popen[bytes]", to: Path) -> dict[str, Any]:
@@ -242,14 +179,3 @@ def ended(process: "subprocess.Popen[bytes]", to: Path) -> dict[str, Any]:
         raise RuntimeError(f"the engine's process failed:\n{log[-4000:]}")
     found: dict[str, Any] = json.loads(to.read_text(encoding="utf-8"))
     return found
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Run one load in this process."""
-    load = Load.model_validate_json(arguments[0])
-    outcome = run(load, started(load, Path(arguments[1])))
-    Path(arguments[2]).write_text(outcome.model_dump_json(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

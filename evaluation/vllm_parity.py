@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from rich.table import Table
@@ -36,13 +36,25 @@ from generation.decoding.hf_models import HfModel, Inputs, load_model
 from generation.decoding.reference import ReferenceGenerator
 from retrieval.record import Record
 
+ARCHITECTURES: Final[tuple[Architecture, ...]] = ("qwen2_vl", "qwen2_5_vl", "gemma3", "llava")
+SCHEDULINGS: Final[tuple[Literal["synchronous", "asynchronous"], ...]] = ("synchronous", "asynchronous")
+WAYS: Final[tuple[tuple[Literal["groups", "vLLM's own"], Literal["one by one", "together"]], ...]] = (
+    ("groups", "one by one"),
+    ("vLLM's own", "one by one"),
+    ("vLLM's own", "together"),
+)
+"""With the group scheduler where it is hard; without it there, and where members have the best chance to meet."""
 LOADS: Final[Mapping[str, Load]] = {
-    f"{architecture}, {scheduling}, {scheduler}": Load.model_validate(
-        {"architecture": architecture, "scheduling": scheduling, "scheduler": scheduler, "groups": groups}
+    f"{architecture}, {scheduling}, {scheduler}, {arrival}": Load(
+        architecture=architecture,
+        groups=96 if architecture == "qwen2_vl" else 48,
+        scheduling=scheduling,
+        scheduler=scheduler,
+        arrival=arrival,
     )
-    for architecture, groups in (("qwen2_vl", 96), ("qwen2_5_vl", 48), ("gemma3", 48), ("llava", 48))
-    for scheduling in ("synchronous", "asynchronous")
-    for scheduler in ("groups", "vLLM's own")
+    for architecture in ARCHITECTURES
+    for scheduling in SCHEDULINGS
+    for scheduler, arrival in WAYS
 }
 """Every load of the command, by name."""
 CAUSAL_IMAGES: Final[frozenset[Architecture]] = frozenset({"gemma3"})

@@ -43,16 +43,14 @@ def keep_checked(proposed: Sequence[Sentence], context: CheckContext, excused: E
     """Check sentences that are read together, findings before impression; `context` needs no `supports`.
 
     A sentence that arrives with a hard flag goes first. What was left out may be what made another sentence a
-    repetition or a contradiction, so the rest is checked again until nothing hard is left.
+    repetition or a contradiction, so the rest is checked again until nothing hard is left. Where nothing at all is left
+    the empty text is, because what the experts found is missing from it too.
     """
     hard = [next((flag.code for flag in s.flags if flag.severity == "hard"), None) for s in proposed]
     kept, dropped = tuple(proposed), Counter[str]()
-    missing: tuple[Remark, ...] = ()
     while True:
         dropped.update(code for code in hard if code)
         kept = tuple(s for s, code in zip(kept, hard, strict=True) if code is None)
-        if not kept:
-            return Checked((), dict(dropped), missing)
         remarks, missing = _remarks(kept, context, excused)
         hard = [next((r.code for r in found if r.severity == "hard"), None) for found in remarks]
         if not any(hard):

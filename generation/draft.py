@@ -43,7 +43,7 @@ class Support(Record):
     experts: tuple[str, ...] = ()
     """Experts whose scores say the same."""
     prior: bool = False
-    """Whether an earlier study of the same patient says it, or is what the sentence compares with."""
+    """Whether an earlier study of the same patient says the same; to compare with one is not enough."""
 
 
 class Flag(Record):

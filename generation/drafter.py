@@ -14,7 +14,7 @@ from importlib.metadata import version
 from time import perf_counter
 from typing import Final
 
-from generation.checked import keep_checked
+from generation.checked import Checked, keep_checked
 from generation.consensus import POLICY, Policy, draft_findings
 from generation.decoding.generator import Generated
 from generation.draft import Draft, DraftEvent, Tell
@@ -43,9 +43,7 @@ MODEL_NAME: Final = "language-model-1"
 NO_PATIENT: Final = "the patient is not named, so other studies of the same patient cannot be left out"
 NO_EXPERT: Final = "no expert judged the images, so nobody held an opinion of them against the language model's"
 NO_CASES: Final = "no similar case may speak of this study, so the language model wrote without any"
-CUT_OFF: Final = (
-    "the language model was cut off at its longest draft, so the end of it, mostly the impression, may be missing"
-)
+CUT_OFF: Final = "the language model was cut off at its greatest length: the end, often the impression, may be missing"
 DRAFT_CASES: Final = 40
 """Cases retrieved for a draft: the policy's voters, and some more whose words may be borrowed."""
 
@@ -136,8 +134,10 @@ class Drafter:
         if read.study.digests != draft.images:
             raise RequestError("the draft is of other image files", fix="give the files it names by digest")
         generator, (admitted, _) = self._writer.generator, self._admitted(read)
-        if generator.weights != draft.writing.weights:
-            raise RequestError("the draft was written with other weights", fix="load the language model it names")
+        # A server keeps its weights to itself: there the name of what it serves is all that can be compared.
+        served = not generator.weights and generator.language_model != draft.writing.language_model
+        if generator.weights != draft.writing.weights or served:
+            raise RequestError("another language model, or other weights, wrote it", fix="load the one that it names")
         facts = _facts(admitted.study, draft.evidence, draft.experts, draft.concepts)
         asked = asked_again(draft.writing, facts, admitted, embedded().ontology, generator)
         if asked.digests != draft.writing.prompts:
@@ -176,14 +176,19 @@ class Drafter:
             why = "the similar cases agree on nothing that may be said of another patient"
             return self._abstain(basis, "NO_CONSENSUS", why, fallback=fallback)
         # 10. The checks: a sentence with a hard remark is left out and counted, soft remarks become flags.
-        known = known_by_cases(basis.admitted.study, evidence.cases)
+        known = known_by_cases(basis.admitted.study, evidence.cases, basis.experts)
         checked = keep_checked(consensus.sentences, known, shared(self._policy))
+        rest = {
+            "warnings": (*basis.verdict.warnings, *_missing(checked)),
+            "dropped": checked.dropped,
+            "fallback": fallback,
+        }
         if not checked.sentences:
             why = "the checks left out every sentence that the similar cases agree on"
-            return self._abstain(basis, "NO_CONSENSUS", why, dropped=checked.dropped, fallback=fallback)
+            return self._abstain(basis, "NO_CONSENSUS", why, **rest)
         for number, sentence in enumerate(checked.sentences, told):
             tell(DraftEvent(event="sentence", number=number, sentence=sentence))
-        return self._draft(basis, sentences=checked.sentences, dropped=checked.dropped, fallback=fallback)
+        return self._draft(basis, sentences=checked.sentences, **rest)
 
     def _by_language_model(self, writer: Writer, basis: "_Basis", tell: Tell, halt: Halt) -> Draft:
         """Steps 7 to 10 with a language model."""
@@ -212,7 +217,8 @@ class Drafter:
         warnings = [*basis.verdict.warnings]
         warnings += [NO_EXPERT] if basis.experts is None else []
         warnings += [] if facts.cases else [NO_CASES]
-        warnings += [f"{remark.code}: {remark.explanation}" for remark in checked.missing]
+        warnings += [CUT_OFF] if answer.finish == "length" else []
+        warnings += _missing(checked)
         written = {"concepts": concepts, "writing": writing, "warnings": tuple(warnings)}
         if all("UNREAD" in {flag.code for flag in sentence.flags} for sentence in checked.sentences):
             why = "the checks left nothing of what the language model wrote, or it wrote nothing that can be checked"
@@ -259,6 +265,10 @@ def _facts(
     """What the prompts are made of; of the similar cases those that may speak."""
     kept = agreement.agreeing(evidence.cases, experts, embedded().ontology).kept
     return Facts(study=study, experts=experts, cases=kept, concepts=concepts)
+
+
+def _missing(checked: Checked) -> list[str]:
+    return [f"{remark.code}: {remark.explanation}" for remark in checked.missing]
 
 
 def _to_nobody(_event: DraftEvent) -> None:

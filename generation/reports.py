@@ -5,7 +5,7 @@ nothing has read is read here. Nothing is counted over cases, except which of th
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +49,8 @@ class ReadSentence:
     """Its words and numbers in lower case."""
     foreign: Reason | None
     """Why it may not be quoted for another patient; None when it may."""
+    mentions: tuple[ConceptMention, ...] = ()
+    """What was read in it, each finding with its own side and certainty."""
 
     @property
     def abnormal(self) -> bool:
@@ -118,7 +120,8 @@ def supporters(sentence: ReadSentence, reports: Sequence[ReadReport]) -> list[Re
     return [report for report in reports if report.supports(sentence)]
 
 
-def _sentence(text: str, mentions: Iterable[ConceptMention]) -> ReadSentence:
+def _sentence(text: str, mentions: Sequence[ConceptMention]) -> ReadSentence:
     line = " ".join(text.split()).rstrip(" .,;!?")
     written = line[:1].upper() + line[1:] + "."
-    return ReadSentence(written, claims_of(mentions), frozenset(_WORD.findall(line.lower())), foreign(written))
+    words = frozenset(_WORD.findall(line.lower()))
+    return ReadSentence(written, claims_of(mentions), words, foreign(written), tuple(mentions))

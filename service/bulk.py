@@ -60,15 +60,21 @@ class LanguageModel(Record):
     """Who writes, and how, where a language model does."""
 
     generator: str
+    """The engine."""
     language_model: str
+    """Folder or hub id, or what its servers call it."""
     weights: str
     """By digest; empty where a server keeps them."""
     experts: tuple[str, ...]
+    """Who is asked about every study, by identity."""
     preset: Preset
+    """How branches are mixed, with every number."""
     templates: str
     """Version of the prompts' templates."""
     max_new_tokens: int
+    """Where a draft ends at the latest."""
     fallback: Fallback
+    """What happens where the language model does not answer."""
 
 
 class BulkRun(Record):
@@ -77,10 +83,13 @@ class BulkRun(Record):
     software: str
     """Version of Prelim."""
     index_snapshot: str | None
+    """Of the index, whose other snapshots may hold other cases."""
     encoder: str
+    """Of the images, by identity."""
     drafters: tuple[str, ...]
     """What drafts may name as their `drafter`, with its settings."""
     writer: LanguageModel | None
+    """None where sentences are those of similar cases."""
     usual: DraftRequest
     """What is asked where a study does not say it."""
 
@@ -115,6 +124,7 @@ class Tally:
     known: int = 0
     """Studies with a line of an earlier run."""
     drafted: int = 0
+    """Studies with a draft, of this run."""
     abstained: Counter[str] = field(default_factory=Counter)
     """No draft, by reason."""
     faulty: Counter[str] = field(default_factory=Counter)

@@ -51,6 +51,7 @@ class BulkReport(Record):
     known: int
     """Studies with a line of an earlier run."""
     drafted: int
+    """Studies with a draft, of this run."""
     abstained: dict[str, int]
     """No draft, by reason."""
     faulty: dict[str, int]

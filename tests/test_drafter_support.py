@@ -105,7 +105,7 @@ def test_a_band_that_never_settles_or_a_slight_probability_supports_no_hedge(
         ("No pneumothorax.", "New large right pneumothorax.", False, ["UNSUPPORTED"]),
         ("No pleural effusion.", "Unchanged left pleural effusion.", False, ["CHANGE_NO_EVID", "UNSUPPORTED"]),
         ("No pleural effusion.", "The left pleural effusion has increased.", False, ["CHANGE_NO_EVID", "UNSUPPORTED"]),
-        ("No pleural effusion.", "The left pleural effusion has resolved.", False, ["CHANGE_NO_EVID"]),
+        ("No pleural effusion.", "The left pleural effusion has resolved.", True, ["CHANGE_NO_EVID"]),
         ("Small left pleural effusion.", "The left pleural effusion has resolved.", False, []),
         ("Small left pleural effusion.", "Unchanged left pleural effusion.", True, []),
         ("Small left pleural effusion.", "New left pleural effusion.", True, ["CHANGE_NO_EVID"]),

@@ -30,7 +30,7 @@ def client(service: Served) -> httpx.Client:
 
 
 def test_what_is_not_here_and_methods_that_are_not_offered(client: httpx.Client) -> None:
-    for path in ("/", "/v1", "/v2/drafts", "/docs", "/redoc", "/v1/cases"):
+    for path in ("/v1", "/v2/drafts", "/docs", "/redoc", "/v1/cases"):
         problem(client.get(path), 404, "NOT_FOUND")
     answer = client.get("/v1/drafts")
     problem(answer, 405, "METHOD_NOT_ALLOWED")

@@ -61,6 +61,12 @@ def test_every_group_and_request_of_a_load_is_given_exactly_what_its_prompts_ask
         assert result.tokens > 0
 
 
+@pytest.mark.parametrize(("scheduler", "depth"), [(GroupScheduler, 2), (GroupAsyncScheduler, 1)])
+def test_a_scheduler_in_the_other_ones_engine_is_slower_and_not_wrong(scheduler, depth):
+    for seed in (1003, 1004):
+        assert play(scheduler, seed, engine_of(seed, 3, depth), aborts=seed % 2 == 0).wrong == ()
+
+
 @pytest.mark.parametrize("members", [2, 3])
 def test_a_scheduler_that_knows_no_groups_gives_tokens_sampled_without_the_others(members):
     result = play(Scheduler, 1001, engine_of(1001, members, 1), aborts=False)

@@ -69,7 +69,7 @@ def member_in(extra: Mapping[str, object] | None) -> Member | None:
     return _read(said)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # the members that run now; with an ontology's phrases one is hundreds of kilobytes
 def _read(said: str) -> Member:
     try:
         return Member.model_validate_json(said)

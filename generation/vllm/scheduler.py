@@ -168,7 +168,7 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
             self.encoder_cache_manager.free(request)
             return 0
         left = _left(request, num_computed_tokens)
-        if tokens >= left and group.id not in self._released:
+        if 0 < left <= tokens and group.id not in self._released:
             self.counts.held += 1
             return left - 1
         return tokens

@@ -25,6 +25,8 @@ logging.getLogger("pydicom").propagate = False
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _PREAMBLE = 132
 """128 bytes of anything and the letters DICM (PS3.10 section 7.1)."""
+_PIECE = 2**18
+"""Bytes inflated at a time."""
 _PIXEL_DATA = 0x7FE00010
 _ANY_PIXEL_DATA = (0x7FE00008, 0x7FE00009, _PIXEL_DATA)
 """Float, double and integer pixel data."""
@@ -90,13 +92,21 @@ def _inflated(data: bytes, start: int, meta: Dataset, limit: int) -> bytes:
 
     A quarter of a MiB can inflate to 256: the limit holds while inflating, not after.
     """
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(memoryview(data)[start:], limit + 1)
-    if len(inflated) > limit:
-        raise ImageTooLarge(f"the deflated file inflates to more than {limit} bytes", fix="send it without deflation")
+    # In pieces, because a bomb inflated at once is there twice before it is refused.
+    inflater, pieces, size = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+    for at in range(start, len(data) + _PIECE, _PIECE):  # the last one is empty, for what is left inside
+        rest = data[at : at + _PIECE]
+        while not inflater.eof:
+            pieces.append(inflater.decompress(rest, _PIECE))
+            rest, size = inflater.unconsumed_tail, size + len(pieces[-1])
+            if size > limit:
+                what = f"the deflated file inflates to more than {limit} bytes"
+                raise ImageTooLarge(what, fix="send it without deflation")
+            if not rest and len(pieces[-1]) < _PIECE:
+                break
     if not inflater.eof:
         raise UnreadableImage("the deflated data set is cut off", fix=AGAIN)
-    return inflated
+    return b"".join(pieces)
 
 
 class _Reading:
