@@ -53,6 +53,7 @@ class BulkRow(Record):
     """One way to write."""
 
     studies: int
+    """Drafted in each run."""
     stages: dict[str, float]
     """Seconds of each stage alone, over all studies; medians."""
     bulk_s: float
@@ -67,6 +68,7 @@ class BulkRate(Record):
     """What `prelim-evaluate bulk` measured."""
 
     cores: int
+    """Of the machine."""
     at_once: int
     """Drafts written at once."""
     runs: int

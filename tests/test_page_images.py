@@ -113,3 +113,14 @@ def test_greys_that_eight_bits_lose_are_seen_through_a_narrow_window(shared: Tab
             [name, value],
         )
     assert len(set(tab.pixels("study"))) > 200
+
+
+def test_each_image_of_a_study_can_be_looked_at(shared: Tab) -> None:
+    page = shared.page
+    page.set_input_files("#choose", [collection() / "unseen.png", collection() / "studies/images/000001.png"])
+    page.wait_for_selector("#study-images button")
+    first = shared.pixels("study")
+    page.click("#study-images button:nth-child(2)")
+    assert shared.pixels("study") != first
+    pressed = "[...document.querySelectorAll('#study-images button')].map((each) => each.ariaPressed)"
+    assert page.evaluate(pressed) == ["false", "true"]

@@ -71,7 +71,7 @@ function showStudyImage(number) {
 /** Buttons for several images of one study; none for one. */
 function numbers(id, labels, chosen, choose) {
   byId(id).replaceChildren(...(labels.length < 2 ? [] : labels.map((label, at) =>
-    make("button", { type: "button", "aria-pressed": at === chosen, "aria-label": `Image ${label}`,
+    make("button", { type: "button", "aria-pressed": String(at === chosen), "aria-label": `Image ${label}`,
       on: { click: () => choose(at) } }, label))));
 }
 
