@@ -19,6 +19,7 @@ import numpy as np
 from evaluation.decoding_speed import FINDINGS
 from evaluation.random_models import Size, write_random_model
 from generation.decoding.bias import ontology_forms
+from generation.decoding.bias_table import LABELS
 from generation.decoding.generator import BranchPrompt, GenerationRequest, Images, Phrase
 from generation.decoding.presets import PRESETS, Preset, PresetName
 from generation.vllm.engine import VllmGenerator, VllmSettings
@@ -121,9 +122,11 @@ class _Bench:
         network = self._engine.model_executor.driver_worker.worker.model_runner.model
         self._parameters = sum(weight.numel() for weight in network.parameters())
         self._seeds = itertools.count()
-        self._lexicon = tuple(
-            Phrase(label=label, probability=0.9 if n % 7 == 0 else 0.5, forms=tuple(forms[1:]))
-            for n, (label, forms) in enumerate(ontology_forms(load()).items())
+        forms = ontology_forms(load())
+        self._phrases = tuple(  # as many as experts usually name, with all their wordings
+            Phrase(label=label, probability=0.9 if n % 3 else 0.2, forms=tuple(forms[label][1:]))
+            for n, label in enumerate(LABELS.values())
+            if label in forms
         )
         for preset in MIXED:
             self._drafts(PRESETS[preset], 2)
@@ -214,6 +217,6 @@ class _Bench:
             ids = processor.tokenizer(letters, add_special_tokens=False)["input_ids"][: PROMPT - place - marks]
             body = processor.tokenizer.decode(ids)
             prompts.append(BranchPrompt(branch=branch, text=f"{head}{body}{tail}", text_images=(IMAGE,)))
-        phrases = self._lexicon if preset.bias == "phrases" else FINDINGS
+        phrases = self._phrases if preset.bias == "phrases" else FINDINGS
         request = GenerationRequest(branches=tuple(prompts), preset=preset, phrases=phrases, max_new_tokens=NEW)
         return request, {IMAGE: random.random((112, 112), dtype=np.float32)}

@@ -19,7 +19,7 @@ from retrieval.errors import GeneratorUnavailable, ImagesNotSupported, InvalidPr
 OnPiece = Callable[[str], None]
 """Called with each piece of text as it comes; with an empty one for a sign of life without text."""
 
-CONNECT_S: Final = 3.0
+CONNECT_S: Final = 5.0
 """A server that does not take a connection in this time is down."""
 SEND_S: Final = 30.0
 """A server that takes no further byte of a request for so long is down."""

@@ -92,21 +92,19 @@ def _inflated(data: bytes, start: int, meta: Dataset, limit: int) -> bytes:
 
     A quarter of a MiB can inflate to 256: the limit holds while inflating, not after.
     """
-    # In pieces, because a bomb inflated at once is there twice before it is refused.
-    inflater, pieces, size = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+    # In pieces into one buffer that grows in place, because a bomb inflated at once is there twice before it is refused.
+    inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), BytesIO()
     for at in range(start, len(data) + _PIECE, _PIECE):  # the last one is empty, for what is left inside
-        rest = data[at : at + _PIECE]
-        while not inflater.eof:
-            pieces.append(inflater.decompress(rest, _PIECE))
-            rest, size = inflater.unconsumed_tail, size + len(pieces[-1])
-            if size > limit:
+        rest, written = data[at : at + _PIECE], _PIECE
+        while not inflater.eof and (rest or written == _PIECE):
+            written = inflated.write(inflater.decompress(rest, _PIECE))
+            rest = inflater.unconsumed_tail
+            if inflated.tell() > limit:
                 what = f"the deflated file inflates to more than {limit} bytes"
                 raise ImageTooLarge(what, fix="send it without deflation")
-            if not rest and len(pieces[-1]) < _PIECE:
-                break
     if not inflater.eof:
         raise UnreadableImage("the deflated data set is cut off", fix=AGAIN)
-    return b"".join(pieces)
+    return inflated.getvalue()
 
 
 class _Reading:
