@@ -41,7 +41,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def refuse(self, status: int, body: bytes = b"{}", **headers: str) -> None:
         self.send_response(status)
-        for name, value in {"content-length": str(len(body)), **headers}.items():
+        # As it is closed behind every answer, it is said so; else the next request may be sent into the closing door.
+        for name, value in {"content-length": str(len(body)), "connection": "close", **headers}.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(body)
