@@ -86,7 +86,7 @@ def test_a_language_model_s_draft_holds_all_that_it_was_made_of_and_is_written_a
     assert again.writing.token_ids == writing.token_ids
     # 2. So does the record with the study's files, the language model's folder and no expert; another seed does not.
     from generation.generators import generator_named  # noqa: PLC0415
-    from retrieval.records import PriorReport, StudyUid  # noqa: PLC0415
+    from retrieval.records import PriorReport, StudyUid, Told  # noqa: PLC0415
     from service.wiring import open_desk  # noqa: PLC0415
 
     with open_desk(str(folder / "index"), keep="pixels") as desk:
@@ -94,8 +94,10 @@ def test_a_language_model_s_draft_holds_all_that_it_was_made_of_and_is_written_a
             [folder / "unseen/images/009105.png"],
             view="PA",
             patient_key=None,
-            indication="Effusion?",
-            priors=[PriorReport(study_instance_uid=StudyUid("prior-1"), text=prior.read_text())],
+            told=Told(
+                indication="Effusion?",
+                priors=(PriorReport(study_instance_uid=StudyUid("prior-1"), text=prior.read_text()),),
+            ),
         )
         drafter = desk.drafter.written_by(Writer(generator_named("transformers", str(models / "model"))))
         assert drafter.rewrite(draft, study).token_ids == writing.token_ids

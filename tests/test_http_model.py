@@ -99,14 +99,14 @@ def test_drafts_written_at_once_are_those_written_alone(service: Served) -> None
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 def test_the_language_model_stops_soon_after_the_caller_has_gone(service: Served, accept: str) -> None:
     client, front = service
-    form = client.build_request("POST", "/v1/drafts", files=unseen(), data=asked(max_new_tokens=4096))
+    form = client.build_request("POST", "/v1/drafts", files=unseen(), data=asked(max_new_tokens=4096, temperature=0))
     body = form.read()
     head = [f"POST /v1/drafts HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\nContent-Length: {len(body)}"]
     head.append(f"Content-Type: {form.headers['content-type']}\r\n\r\n")
     with create_connection(("127.0.0.1", client.base_url.port or 80)) as connection:
         connection.sendall("\r\n".join(head).encode() + body)
         until(lambda: front.room.working("interactive") == 1, 30)
-        time.sleep(1.5)  # read, searched, and being written
+        time.sleep(0.8)  # read, searched, and being written
         assert front.room.working("interactive") == 1
     took = until(lambda: front.room.working("interactive") == 0, 10)
     assert took < 5 * HALTED_S  # the machine may be busy with other tests
@@ -115,7 +115,7 @@ def test_the_language_model_stops_soon_after_the_caller_has_gone(service: Served
 def test_a_deadline_ends_a_draft_that_is_being_written(service: Served) -> None:
     client, front = service
     began = time.monotonic()
-    answer = client.post("/v1/drafts", files=unseen(), data=asked(max_new_tokens=4096, deadline_s=2))
+    answer = client.post("/v1/drafts", files=unseen(), data=asked(max_new_tokens=4096, temperature=0, deadline_s=2))
     assert (answer.status_code, answer.json()["code"]) == (504, "DEADLINE_EXCEEDED")
     assert time.monotonic() - began < 4
     until(lambda: front.room.working("interactive") == 0, 5)

@@ -92,7 +92,7 @@ def _inflated(data: bytes, start: int, meta: Dataset, limit: int) -> bytes:
 
     A quarter of a MiB can inflate to 256: the limit holds while inflating, not after.
     """
-    # In pieces into one buffer that grows in place, because a bomb inflated at once is there twice before it is refused.
+    # In pieces into a buffer that grows in place: a bomb inflated at once is there twice before it is refused.
     inflater, inflated = zlib.decompressobj(-zlib.MAX_WBITS), BytesIO()
     for at in range(start, len(data) + _PIECE, _PIECE):  # the last one is empty, for what is left inside
         rest, written = data[at : at + _PIECE], _PIECE
