@@ -32,6 +32,10 @@ def test_bulk_work_never_takes_the_last_place(gate):
     room = WaitingRoom(3)
     bulk = [room.submit(lambda: gate.wait(5), "bulk") for _ in range(6)]
     assert room.submit(lambda: "answered").result(2) == "answered"
+    until = time.monotonic() + 2
+    while room.working("bulk") < 2 and time.monotonic() < until:
+        time.sleep(0.001)
+    time.sleep(0.05)
     assert room.working("bulk") == 2
     gate.set()
     assert all(future.result(5) for future in bulk)
