@@ -112,7 +112,7 @@ def test_whoever_waits_behind_others_is_told_at_the_deadline_not_when_their_turn
         answer = client.post("/v1/drafts", files=unseen(), data=asked, headers={"Accept": "text/event-stream"})
         assert [(name, told["code"]) for name, told in events(answer.text)] == [("error", "DEADLINE_EXCEEDED")]
         assert time.monotonic() - began < 5
-        assert not left_behind()
+        assert until(lambda: not left_behind()) < 2
     finally:
         free.set()
     assert all(each.result(5) for each in held)
@@ -126,7 +126,7 @@ def test_who_goes_away_while_waiting_gives_up_the_place_and_leaves_no_file(servi
     try:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{client.base_url}/v1/drafts", files=unseen(), headers={"Accept": accept}, timeout=0.5)
-        assert until(lambda: not left_behind()) < 0.5
+        assert until(lambda: not left_behind()) < 2
         assert front.room.working("interactive") == 4
     finally:
         free.set()
