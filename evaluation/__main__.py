@@ -80,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         ("bias", "which tokens the phrase bias touches, by tokenizer"),
         ("decoding", "token rates of the generators in one run"),
         ("decoding-parity", "how often the generators agree in bfloat16"),
+        ("vllm-parity", "groups inside vLLM against the oracle, with and without the group scheduler"),
+        ("vllm-cost", "what decoding in groups costs inside vLLM"),
         ("bulk", "rate of bulk drafts against their stages' own times"),
     ):
         measuring = commands.add_parser(name, help=explained)
@@ -143,6 +145,8 @@ def _run(options: argparse.Namespace) -> int:
             _finish(options, speed, console, decoding_table(speed))
         case "decoding-parity":
             return _decoding_parity(options, console)
+        case "vllm-parity" | "vllm-cost":
+            _inside_vllm(options, console)
         case "bulk":
             _bulk_rate(options, console)
     return 0
@@ -168,6 +172,20 @@ def _decoding_parity(options: argparse.Namespace, console: Console) -> int:
     parity = measure_decoding_parity(options.device, options.precision, options.language_model)
     _finish(options, parity, console, parity_table(parity))
     return 1 if parity.unexcused else 0
+
+
+def _inside_vllm(options: argparse.Namespace, console: Console) -> None:
+    try:
+        from evaluation.vllm_cost import measure_vllm_cost, vllm_cost_table  # noqa: PLC0415
+        from evaluation.vllm_parity import measure_vllm_parity, vllm_parity_table  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"{error.name} is not installed", fix="make vllm") from error
+    if options.command == "vllm-cost":
+        cost = measure_vllm_cost()
+        _finish(options, cost, console, vllm_cost_table(cost))
+    else:
+        parity = measure_vllm_parity()
+        _finish(options, parity, console, vllm_parity_table(parity))
 
 
 def _bulk_rate(options: argparse.Namespace, console: Console) -> None:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from rich.table import Table
 
 from evaluation.decoding_speed import FINDINGS
+from evaluation.figures_table import figures_table
 from evaluation.random_models import Size, write_random_model
 from generation.decoding.bias import ontology_forms
 from generation.decoding.bias_table import LABELS
@@ -106,6 +108,26 @@ def measure_vllm_cost(repeats: int = 5, concurrencies: tuple[int, ...] = (1, 8, 
         device="cpu", prompt_tokens=PROMPT, new_tokens=NEW, repeats=repeats, rows=tuple(rows),
         latencies=tuple(latencies),
     )  # fmt: skip
+
+
+def vllm_cost_table(cost: VllmCost) -> Table:
+    """What remains of the engine's rate, by preset and concurrency."""
+    table = figures_table(
+        "Groups inside vLLM",
+        "model",
+        "preset",
+        "branches",
+        "at once",
+        "tokens/s",
+        "of as many rows",
+        "of as many drafts",
+    )
+    for row in cost.rows:
+        table.add_row(
+            row.language_model, row.preset, str(row.branches), str(row.concurrency), f"{row.rate:.0f}",
+            f"{row.kept:.2f}", f"{row.of_plain:.2f}",
+        )  # fmt: skip
+    return table
 
 
 class _Bench:
