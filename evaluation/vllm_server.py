@@ -110,8 +110,8 @@ class VllmServer:
             for process in living:
                 with suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-            self.process.poll()  # or it would be counted among the living
             time.sleep(0.01)
+        self.process.wait()
         self.http.close()
 
 

@@ -15,7 +15,7 @@ from service.front import Front
 from service.model_options import writer_options
 from tests.http_serving import served, unseen
 from tests.test_http_drafts import events, until
-from tests.tiny_models import need_models
+from tests.tiny_models import need_models, without_end
 
 Served = tuple[httpx.Client, Front]
 AT_ONCE = 2
@@ -31,6 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
     # The tiny vocabulary knows few words, so that prompts are four times as long as a real model's.
     folder = write_random_model(tmp_path_factory.mktemp("models") / "model", "qwen2_vl", Size(positions=16384))
+    without_end(folder)  # so that what is to be stopped is still being written then
     options = _parser().parse_args(["serve", "--language-model", str(folder), "--preset", "plain"])
     with served(writer=writer_options(options), at_once=AT_ONCE) as both:
         yield both

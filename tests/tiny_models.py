@@ -1,6 +1,7 @@
 """Tiny checkpoints for the generators' tests, made once per run, and requests that put everything to them at once."""
 
 import importlib.util
+import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,17 @@ def checkpoint(architecture: "Architecture") -> Path:
     folder = tempfile.TemporaryDirectory(prefix=f"prelim-{architecture}-")
     _KEPT.append(folder)
     return write_random_model(Path(folder.name), architecture)
+
+
+def without_end(folder: Path) -> Path:
+    """Make a model of untied weights write on: the token that ends a draft scores 0, which is never the highest."""
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415
+
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    weights["lm_head.weight"][json.loads((folder / "config.json").read_text())["text_config"]["eos_token_id"]] = 0
+    save_file(weights, file, metadata={"format": "pt"})
+    return folder
 
 
 @cache

@@ -135,6 +135,8 @@ class PhraseTrie:
         # A phrase can begin here or have begun up to `deepest` tokens ago.
         for back in range(min(self._deepest, len(generated) + 1)):
             begun = len(generated) - back
+            if back and all(generated[begun] not in root.children for root in self._roots.values()):
+                continue
             reached = {place: _follow(root, generated[begun:]) for place, root in self._roots.items()}
             due = {place: node.due for place, node in reached.items() if node is not None and node.due}
             if not due:

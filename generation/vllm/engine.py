@@ -34,6 +34,7 @@ from vllm.renderers import TokenizeParams  # isort: skip
 from vllm.sampling_params import RequestOutputKind  # isort: skip
 from vllm.v1.engine.llm_engine import LLMEngine  # isort: skip
 
+_LOG: Final = logging.getLogger(__name__)
 PROCESSORS: Final[Mapping[bool, str]] = {
     False: "generation.vllm.processors:GroupProcessor",
     True: "generation.vllm.processors_v2:GroupProcessorV2",
@@ -128,6 +129,12 @@ class VllmGenerator:
         self._longest: int = said.max_model_len
         self._weights = folder_digest(folder)
         self._turn = threading.Lock()
+        if current_platform.is_cpu() and said.is_mm_prefix_lm and self._prompts.sees:
+            _LOG.warning(
+                "on a CPU vLLM lets an image token of %s see only what stands before it, on a GPU and in transformers "
+                "the whole image: what is written here of an image is not what the model would write there",
+                where,
+            )
 
     @property
     def language_model(self) -> str:
