@@ -70,7 +70,7 @@ class Sentence(Record):
     """True when it states something other than a normal finding."""
     support: Support
     """What it rests on. A sentence of similar cases always rests on some; a language model's abnormal one that rests on
-    nothing is flagged UNSUPPORTED."""
+    nothing is flagged UNSUPPORTED, one that rests on little THIN_SUPPORT."""
     flags: tuple[Flag, ...] = ()
     """Warnings of the checks."""
     region: Region | None = None

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from generation.claims import Claim
 from generation.reports import ReadSentence, read_case, read_sentence
+from retrieval.orders import holds_order
 from retrieval.records import Case, CaseId, Record
 
 MIN_REPORTS: Final = 4
@@ -77,7 +78,8 @@ def summarise(cases: Iterable[Case]) -> Statements:
         reports += bool(report.sentences)
         claims.update(report.claims)
         words.update(frozenset[str]().union(*(s.words for s in report.sentences)))
-        for s in report.sentences:
+        # Who orders is not quoted; that his report counts among the others moves no rate.
+        for s in () if holds_order(case.report.text) else report.sentences:
             if len(s.claims) == 1 and s.abnormal and s.foreign is None:
                 (claim,) = s.claims
                 group = wordings.setdefault(claim, {})

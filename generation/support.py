@@ -13,11 +13,12 @@ from functools import cache
 from typing import Final, Literal
 
 from generation.claims import Claim, claims_of, contradict, standing
-from generation.consensus import READING_ORDER
+from generation.consensus import POLICY, READING_ORDER
 from generation.draft import Flag, Sentence, Support
 from generation.known import priors_said
 from generation.reports import ReadReport, ReadSentence, Sides, read_case, read_sentence
 from generation.wording import topic
+from prompts.data import clean
 from prompts.facts import Facts
 from retrieval.agreement import Settled
 from retrieval.checks.said import FINDINGS, opposite, upper
@@ -41,6 +42,12 @@ _POSSIBLE: Final = 0.5
 thresholds of rare findings lie low; with less, an open band means only that the expert could not rule it out."""
 
 
+ENOUGH_CASES: Final = POLICY.min_support
+"""Similar cases that have to say an abnormal sentence for it to stand without a flag where no expert says it. One false
+report in the index, or one of this patient's own, must not be enough; sentences that are copied from cases need as
+many."""
+
+
 class Sources:
     """Everything that the sentences of one draft may rest on, read once."""
 
@@ -60,6 +67,7 @@ class Sources:
         self._settled = Settled(self._ontology, facts.experts)
         self._vocabulary = vocabulary
         given = (facts.study.indication, facts.study.technique, facts.study.comparison)
+        self._asserted = claims_of(m for text in given if text for m in embedded().read(clean(text)))
         self._given = _words([*(text for text in given if text), *before])
         self._of_cases = _words(case.case.report.text for case in facts.cases)
 
@@ -133,6 +141,11 @@ class Sources:
         elif read.abnormal and not (support.case_ids or support.experts or support.prior):
             why = "No similar case, expert or earlier study says the same: verify it on the image."
             yield Flag(code="UNSUPPORTED", explanation=why)
+        elif read.abnormal and not support.experts and len(support.case_ids) < ENOUGH_CASES:
+            yield Flag(code="THIN_SUPPORT", explanation=_thin(support))
+        elif not read.abnormal and not support.experts and read.claims and read.claims <= self._asserted:
+            why = "The request asserts the same, and no expert does: verify it on the image."
+            yield Flag(code="ECHO", explanation=why)
 
     def _unusual(self, text: str) -> frozenset[str]:
         """Words where names stand that neither the index, the ontology nor the request knows."""
@@ -177,6 +190,12 @@ class _Source:
             if claim.polarity != "present" and contradict(stated, claim) and _covers(said, finding, claim):
                 return "denied"
         return None
+
+
+def _thin(support: Support) -> str:
+    cases = {0: (), 1: ("one similar case",)}.get(len(support.case_ids), (f"{len(support.case_ids)} similar cases",))
+    said = " and ".join([*cases, *(["an earlier study"] if support.prior else [])])
+    return f"Nobody but {said} says the same: verify it on the image."
 
 
 def _read(text: str) -> ReadReport:

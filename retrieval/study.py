@@ -25,6 +25,8 @@ from retrieval.records import NOTHING_TOLD, PatientKey, Study, StudyImage, Told,
 
 MAX_IMAGES = 64
 """Images of one study; more than this is a folder of studies handed in by mistake."""
+_NO_MARKUP = str.maketrans(dict.fromkeys("<>[]{}|\uff1c\uff1e\uff5c\uff3b\uff3d", "?"))
+"""A draft's warnings may be read by programs: no file name may look like markup or a control token there."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def read_study(
             readings.append(result)
     if not readings:
         raise faults[0][1]
-    warnings = tuple(f"{_shown(file.name)} was left out: {fault.code}" for file, fault in faults)
+    warnings = tuple(f"{_shown(file.name).translate(_NO_MARKUP)} was left out: {fault.code}" for file, fault in faults)
     return assemble(readings, view=view, patient_key=patient_key, told=told, warnings=warnings)
 
 
@@ -143,7 +145,9 @@ def _files_at(path: Path) -> Iterator[Path]:
     try:
         folder = stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: text that can be no path
-        raise InvalidStudy(f"there is no file {_shown(str(path))}", fix="check the path") from None
+        raise InvalidStudy(
+            f"there is no file {_shown(str(path))}", fix="check the path", unquoted="there is no such file"
+        ) from None
     except OSError as error:
         raise _locked(path, error) from error
     # A folder of too many files is not read to its end: one more than allowed is enough to say so.
@@ -167,8 +171,9 @@ def _inside(top: Path) -> Iterator[Path]:
 
 
 def _locked(path: Path, error: OSError) -> InvalidStudy:
-    what = f"{_shown(str(path))} cannot be looked at: {error.strerror or type(error).__name__}"
-    return InvalidStudy(what, fix="give it read permission, or give the paths of the images")
+    why = f"cannot be looked at: {error.strerror or type(error).__name__}"
+    fix = "give it read permission, or give the paths of the images"
+    return InvalidStudy(f"{_shown(str(path))} {why}", fix=fix, unquoted=f"a file {why}")
 
 
 def _shown(name: str) -> str:
