@@ -123,6 +123,19 @@ def test_too_much_memory_is_too_large_and_costs_one_image(paths: list[str]) -> N
         assert [type(r) for r in readers.read(paths[:2])] == [ImageTooLarge, ImageTooLarge]
 
 
+def test_what_was_read_of_refused_images_does_not_pile_up(tmp_path: Path) -> None:
+    bomb = str(dicom_files.deflated_bomb(tmp_path / "bomb.dcm", 32 * 2**20))
+    with Readers(as_is, workers=1, limits=Limits(max_file_bytes=24 * 2**20)) as readers:
+
+        def most_held() -> int:
+            assert isinstance(next(iter(readers.read([bomb]))), ImageTooLarge)
+            (worker,) = (w._process for w in readers._workers if w._process is not None)
+            return int(Path(f"/proc/{worker.pid}/status").read_text().split("VmHWM:")[1].split()[0])
+
+        first = most_held()
+        assert max(most_held() for _ in range(6)) < first + 24 * 2**10
+
+
 def test_the_limits_hold_in_the_decoder(paths: list[str]) -> None:
     with Readers(dicom_files.as_is, workers=1, limits=Limits(max_rows=15)) as readers:
         assert [type(r) for r in readers.read(paths[:3])] == [ImageTooLarge] * 3

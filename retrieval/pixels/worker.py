@@ -69,15 +69,22 @@ def _answered(path: str, setup: Setup) -> tuple[Answer, list[bytes]]:
         )
         arrays = [prepared.tobytes(), looks.tobytes()] + ([] if kept is None else [kept.tobytes()])
         return Answer(image=image), arrays
+    # No error outlives its handler: with its traceback it would hold this frame, and this frame it, so that everything
+    # that was read of a damaged image stayed until a collection came by; four bombs were more than a gigabyte.
     except MemoryError:
-        error: PrelimError = ImageTooLarge("the image does not fit in the decoder's memory", fix="export it smaller")
-    except PrelimError as raised:
-        error = raised
-    except Exception as raised:  # noqa: BLE001 - a fault of `prepare` or of ours: told to the other side, not swallowed
-        error = OperatorError(f"{_where(raised)} while an image was read", fix="report this with the image's digest")
+        fault = _fault(ImageTooLarge("the image does not fit in the decoder's memory", fix="export it smaller"))
+    except PrelimError as error:
+        fault = _fault(error)
+    except Exception as error:  # noqa: BLE001 - a fault of `prepare` or of ours: told to the other side, not swallowed
+        where = f"{_where(error)} while an image was read"
+        fault = _fault(OperatorError(where, fix="report this with the image's digest"))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return Answer(fault=Fault(code=error.code, what=error.what, fix=error.fix)), []
+    return Answer(fault=fault), []
+
+
+def _fault(error: PrelimError) -> Fault:
+    return Fault(code=error.code, what=error.what, fix=error.fix)
 
 
 def _where(error: Exception) -> str:
