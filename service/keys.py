@@ -17,8 +17,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from retrieval.errors import RequestError
 from retrieval.record import Record
 
-Scope = Literal["draft", "search", "cases", "check", "jobs"]
-"""What a key may be used for: drafts; similar cases; reports and images of cases; checks; jobs."""
+Scope = Literal["draft", "search", "cases", "check", "jobs", "metrics"]
+"""What a key may be used for: drafts; similar cases; reports and images of cases; checks; jobs; figures."""
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 
 

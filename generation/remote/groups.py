@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from pydantic import Field, SecretStr
@@ -19,6 +20,7 @@ from generation.halt import Halt
 from generation.remote.background import Background
 from generation.remote.servers import NotBegun, Server, Servers
 from generation.remote.stream import Answer, Call, OtherEnded, open_client, stream
+from generation.steps import carried
 from retrieval.errors import GeneratorUnavailable, Overloaded, PromptTooLong
 from retrieval.record import Record
 
@@ -72,7 +74,13 @@ class Groups:
             if on_text is not None:
                 on_text(*piece)
 
-        return self._background.run(lambda tell: self._all(drafts, tell), hear, halt)
+        trace = carried()  # here, since the background's thread is in no trace
+
+        def traced(calls_of: CallsOf) -> CallsOf:
+            return lambda group: [replace(call, headers={**call.headers, **trace}) for call in calls_of(group)]
+
+        asked = [traced(calls_of) for calls_of in drafts]
+        return self._background.run(lambda tell: self._all(asked, tell), hear, halt)
 
     def close(self) -> None:
         """Stop everything that runs, and the thread."""

@@ -5,9 +5,11 @@ disk before `submit` returns, and a worker holds it by a lease, which runs out w
 twice either: only the holder of the lease may end it, and the same idempotency key gives the same job. What a request
 means, who works on it and where its images are is not known here.
 
-Requests and drafts are patient data: they are deleted `keep_s` after the job ended (`purge`).
+Requests and drafts are patient data: what was asked is forgotten when the job ends, and the draft deleted some time
+after (`purge`). Of an idempotency key a digest is kept, since callers put names and numbers into them.
 """
 
+import hashlib
 import secrets
 import sqlite3
 import time
@@ -112,6 +114,7 @@ class JobStore:
         `content` is a digest of everything asked. The same key with the same content gives the job there is; with
         other content it raises KeyReused. Raises Overloaded when too many are queued.
         """
+        idempotency_key = None if idempotency_key is None else hashlib.sha256(idempotency_key.encode()).hexdigest()
         with _answering(), self._engine.begin() as db:
             if idempotency_key is not None and (known := self._by_key(db, owner, idempotency_key, content)):
                 return known, False
@@ -199,7 +202,7 @@ class JobStore:
         return self._end(held, "failed", fault=fault.model_dump_json())
 
     def drop(self, held: Claimed) -> bool:
-        """End a job that is no longer wanted."""
+        """End a job that is no longer wanted; what was asked goes with it, as with every job that ends."""
         return self._end(held, "cancelled")
 
     def release(self, held: Claimed) -> bool:
@@ -218,14 +221,13 @@ class JobStore:
             found = db.execute(select(_JOBS.c.state, func.count()).group_by(_JOBS.c.state)).all()
         return {state: number for state, number in found}
 
-    def asked(self, job_id: JobId, *, owner: str) -> str:
-        """What was asked, as it was submitted; raises UnknownJob as `get`."""
+    def forget(self, job_id: JobId, *, owner: str) -> str:
+        """Forget what was asked of a job that has ended; returns it, empty where it is forgotten already."""
         with _answering(), self._engine.begin() as db:
-            mine = (_JOBS.c.job_id == job_id, _JOBS.c.owner == owner)
-            request = db.execute(select(_JOBS.c.request).where(*mine)).scalar_one_or_none()
-        if request is None:
-            raise UnknownJob("there is no such job", fix="it may have been deleted some time after it ended")
-        return str(request)
+            ended = (_JOBS.c.job_id == job_id, _JOBS.c.owner == owner, _JOBS.c.state.in_(ENDED))
+            request = db.execute(select(_JOBS.c.request).where(*ended)).scalar_one_or_none()
+            db.execute(update(_JOBS).where(*ended).values(request=""))
+        return request or ""
 
     def living(self) -> list[str]:
         """What was asked of every job that has not ended."""
@@ -257,7 +259,7 @@ class JobStore:
             ended = db.execute(
                 update(_JOBS)
                 .where(*_held(held))
-                .values(state=state, ended=self._clock(), lease=None, leased_until=None, **values)
+                .values(state=state, ended=self._clock(), lease=None, leased_until=None, request="", **values)
             )
         return bool(ended.rowcount)
 
@@ -268,11 +270,13 @@ class JobStore:
             code="WORKER_DIED", what=f"work on it was begun {MOST_ATTEMPTS} times and never ended", fix="see the logs"
         )
         with self._engine.begin() as db:
-            db.execute(update(_JOBS).where(dead, _JOBS.c.cancelling == 1).values(state="cancelled", ended=now))
+            db.execute(
+                update(_JOBS).where(dead, _JOBS.c.cancelling == 1).values(state="cancelled", ended=now, request="")
+            )
             db.execute(
                 update(_JOBS)
                 .where(dead, _JOBS.c.attempts >= MOST_ATTEMPTS)
-                .values(state="failed", ended=now, fault=fault.model_dump_json())
+                .values(state="failed", ended=now, fault=fault.model_dump_json(), request="")
             )
 
 
@@ -310,7 +314,8 @@ def _engine(url: str) -> Engine:
         def _durable(connection: sqlite3.Connection, _: object) -> None:
             connection.isolation_level = None  # transactions are begun below, not by the driver
             # Readers beside a writer, every commit on disk, and patience with other processes.
-            for setting in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+            # What is forgotten and deleted is overwritten, not merely let go.
+            for setting in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "secure_delete=ON"):
                 connection.execute(f"PRAGMA {setting}")
 
         @event.listens_for(engine, "begin")
