@@ -6,12 +6,16 @@
     prelim-evaluate extraction                    concepts read from real reports (PRELIM_DATA)
     prelim-evaluate legs                          similar cases by images, concepts and words (PRELIM_DATA)
     prelim-evaluate checks                        faults put into real reports, and untouched ones (PRELIM_DATA)
+    prelim-evaluate injection                     orders and false statements written where data is expected
     prelim-evaluate bench                         ratios against raw FAISS and a bare loop
     prelim-evaluate concepts                      the concept leg on 250,000 cases
     prelim-evaluate bias                          which tokens the phrase bias touches, by tokenizer (extra models)
     prelim-evaluate decoding                      token rates of the generators in one run (extra models)
     prelim-evaluate decoding-parity               how often the generators agree in bfloat16 (extra models)
+    prelim-evaluate vllm-parity                   groups inside vLLM against the oracle (extra vllm)
+    prelim-evaluate vllm-cost                     what decoding in groups costs inside vLLM (extra vllm)
     prelim-evaluate bulk                          rate of bulk drafts against their stages' own times (extra models)
+    prelim-evaluate load                          the service at 1, 8 and 32 callers, and beside bulk (extra service)
     prelim-evaluate calibrate --expert NAME ...   an expert's calibration from labelled images (extra models)
 
 Measurements print a table (or with --json everything) and are written with the commit to evaluation/measured/.
@@ -23,6 +27,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +43,7 @@ from evaluation.check_figures import checks_tables, measure_checks
 from evaluation.drawings import write_studies
 from evaluation.extraction import measure_extraction
 from evaluation.extraction_tables import extraction_tables
+from evaluation.injection import injection_table, measure_injection
 from evaluation.iu import data_folder
 from evaluation.job_tables import (
     bench_table,
@@ -50,6 +56,7 @@ from evaluation.job_tables import (
 from evaluation.leg_tables import leg_tables
 from evaluation.main_job import measure_main_job
 from evaluation.on_iu import measure_iu
+from evaluation.service_load import load_tables, measure_load
 from generation.decoding.bias_table import bias_table
 from retrieval.errors import MissingDependency
 from retrieval.records import Record
@@ -75,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         ("extraction", "concepts read from real reports"),
         ("legs", "similar cases by images, concepts and words"),
         ("checks", "faults put into real reports, and untouched ones"),
+        ("injection", "orders and false statements written where data is expected"),
         ("bench", "ratios against raw FAISS and a bare loop"),
         ("concepts", "the concept leg on 250,000 cases"),
         ("bias", "which tokens the phrase bias touches, by tokenizer"),
@@ -83,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         ("vllm-parity", "groups inside vLLM against the oracle, with and without the group scheduler"),
         ("vllm-cost", "what decoding in groups costs inside vLLM"),
         ("bulk", "rate of bulk drafts against their stages' own times"),
+        ("load", "the service at 1, 8 and 32 callers, and beside bulk"),
     ):
         measuring = commands.add_parser(name, help=explained)
         measuring.add_argument("--json", action="store_true", help="everything as JSON")
@@ -131,6 +140,9 @@ def _run(options: argparse.Namespace) -> int:
         case "checks":
             checked = measure_checks(data_folder())
             _finish(options, checked, console, *checks_tables(checked))
+        case "injection":
+            through = measure_injection(data_folder())
+            _finish(options, through, console, injection_table(through))
         case "bench":
             ratios = bench()
             _finish(options, ratios, console, bench_table(ratios))
@@ -149,6 +161,9 @@ def _run(options: argparse.Namespace) -> int:
             _inside_vllm(options, console)
         case "bulk":
             _bulk_rate(options, console)
+        case "load":
+            load = measure_load(with_vllm=find_spec("vllm") is not None)
+            _finish(options, load, console, *load_tables(load))
     return 0
 
 

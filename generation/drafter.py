@@ -19,9 +19,11 @@ from generation.consensus import POLICY, Policy, draft_findings
 from generation.decoding.generator import Generated
 from generation.draft import Draft, DraftEvent, Tell
 from generation.halt import Halt
+from generation.heard import Heard, heard
 from generation.known import known_by_cases, known_by_model, shared
 from generation.model_draft import Reading
 from generation.statements import Statements, prepare_statements
+from generation.steps import named, step
 from generation.support import Sources
 from generation.writer import Writer, asked_again, writing_of
 from prompts.facts import Facts
@@ -32,13 +34,13 @@ from retrieval.expert_scores import ExpertScores
 from retrieval.extraction.extractor import embedded
 from retrieval.gate import Gate
 from retrieval.indication import asked_about
-from retrieval.records import Evidence, GateVerdict, ReasonCode, SimilarCases, Study
+from retrieval.records import Evidence, GateVerdict, ReasonCode, SimilarCases
 from retrieval.retriever import FOR_A_DRAFT, Query, Retriever
 from retrieval.study import ReadStudy
 
-NAME: Final = "retrieval-consensus-3"
+NAME: Final = "retrieval-consensus-4"
 """Changes whenever the same evidence and policy would give another draft."""
-MODEL_NAME: Final = "language-model-1"
+MODEL_NAME: Final = "language-model-2"
 """Changes whenever the same text of a language model and the same evidence would give another draft."""
 NO_PATIENT: Final = "the patient is not named, so other studies of the same patient cannot be left out"
 NO_EXPERT: Final = "no expert judged the images, so nobody held an opinion of them against the language model's"
@@ -109,15 +111,22 @@ class Drafter:
         # 4. The gate: modality, view, quality. Out of scope is an answer.
         admitted, verdict = self._admitted(read)
         if not verdict.in_scope:
-            nothing = _Basis(read, admitted, verdict, self._retriever.nothing())
+            nothing = _Basis(read, admitted, verdict, self._retriever.nothing(), Heard(admitted.study, (), ()))
             return self._abstain(nothing, verdict.reason, verdict.explanation)
-        halt.check()
+        halt.pause()
         # 5. What the experts say of the images. The encoder's vectors are a part of retrieval.
-        experts = self._writer.consulted(admitted) if self._writer else None
-        halt.check()
+        experts = None
+        if self._writer is not None:
+            with step("experts", experts=len(self._writer.experts)):
+                experts = self._writer.consulted(admitted)
+        halt.pause()
         # 6. Similar cases, never the patient's own.
-        basis = _Basis(read, admitted, verdict, self._similar(admitted, DRAFT_CASES, FOR_A_DRAFT), experts)
-        halt.check()
+        evidence = self._similar(admitted, DRAFT_CASES, FOR_A_DRAFT)
+        # What speaks to a language model instead of a reader is not heard, and that is said.
+        spoken = heard(admitted.study, evidence.cases)
+        verdict = verdict.model_copy(update={"warnings": (*verdict.warnings, *spoken.warnings)})
+        basis = _Basis(read, admitted, verdict, evidence, spoken, experts)
+        halt.pause()
         # 7.-10. One of the two ways to write.
         if self._writer is None:
             return self._from_cases(basis, tell)
@@ -138,7 +147,7 @@ class Drafter:
         served = not generator.weights and generator.language_model != draft.writing.language_model
         if generator.weights != draft.writing.weights or served:
             raise RequestError("another language model, or other weights, wrote it", fix="load the one that it names")
-        facts = _facts(admitted.study, draft.evidence, draft.experts, draft.concepts)
+        facts = _facts(heard(admitted.study, draft.evidence.cases), draft.experts, draft.concepts)
         asked = asked_again(draft.writing, facts, admitted, embedded().ontology, generator)
         if asked.digests != draft.writing.prompts:
             raise RequestError("its prompts cannot be made again", fix="give the request as it was, with its priors")
@@ -146,6 +155,12 @@ class Drafter:
 
     def _admitted(self, read: ReadStudy) -> tuple[ReadStudy, GateVerdict]:
         """The images that may be drafted from, and the gate's verdict."""
+        with step("gate", images=len(read.study.images)) as span:
+            read, verdict = self._judged(read)
+            span.set_attributes(named({"admitted": len(read.study.images), "reason": verdict.reason or "NONE"}))
+        return read, verdict
+
+    def _judged(self, read: ReadStudy) -> tuple[ReadStudy, GateVerdict]:
         # Header rules first: modality and body part.
         verdict = self._gate.judge_headers(read.study)
         if not verdict.in_scope:
@@ -158,26 +173,32 @@ class Drafter:
 
     def _similar(self, read: ReadStudy, limit: int, query: Query) -> Evidence:
         """One unit vector per image, and the cases near them."""
-        vectors = self._encoder.finish(self._encoder.run(read.batch()))
-        return self._retriever.retrieve(read.study, vectors, limit, query)
+        with step("retrieve", images=len(read.study.images)) as span:
+            vectors = self._encoder.finish(self._encoder.run(read.batch()))
+            evidence = self._retriever.retrieve(read.study, vectors, limit, query)
+            span.set_attributes(named({"cases": len(evidence.cases), "snapshot": evidence.index_snapshot or ""}))
+        return evidence
 
     def _from_cases(self, basis: "_Basis", tell: Tell, *, fallback: str = "", told: int = 0) -> Draft:
         """Steps 7 to 10 without a language model: what similar cases agree on, in sentences copied from them.
 
         `fallback` says why no language model wrote, `told` how many sentences were told of it before.
         """
-        evidence = basis.evidence
-        if not evidence.cases:
+        spoken = basis.heard
+        if not spoken.cases:
             why = "the index holds no case of another patient that this study may be compared with"
             return self._abstain(basis, "NO_CLOSE_MATCH", why, fallback=fallback)
         # 7.-9. Sentences that belong to nobody in particular.
-        consensus = draft_findings(evidence.cases, self._statements, self._policy)
+        with step("write", generator="similar-cases", cases=len(spoken.cases)):
+            consensus = draft_findings(spoken.cases, self._statements, self._policy)
         if not consensus.sentences:
             why = "the similar cases agree on nothing that may be said of another patient"
             return self._abstain(basis, "NO_CONSENSUS", why, fallback=fallback)
         # 10. The checks: a sentence with a hard remark is left out and counted, soft remarks become flags.
-        known = known_by_cases(basis.admitted.study, evidence.cases, basis.experts)
-        checked = keep_checked(consensus.sentences, known, shared(self._policy))
+        known = known_by_cases(spoken.study, spoken.cases, basis.experts)
+        with step("check", proposed=len(consensus.sentences)) as span:
+            checked = keep_checked(consensus.sentences, known, shared(self._policy))
+            span.set_attributes(_left(checked))
         rest = {
             "warnings": (*basis.verdict.warnings, *_missing(checked)),
             "dropped": checked.dropped,
@@ -192,20 +213,24 @@ class Drafter:
 
     def _by_language_model(self, writer: Writer, basis: "_Basis", tell: Tell, halt: Halt) -> Draft:
         """Steps 7 to 10 with a language model."""
-        reader, study = embedded(), basis.admitted.study
+        reader, study = embedded(), basis.heard.study
         # 6. continued: of the similar cases only those that agree with the experts may speak.
-        facts = _facts(study, basis.evidence, basis.experts)
+        facts = _facts(basis.heard, basis.experts)
         # 7. At most twelve concepts to think of, from experts, indication and those cases.
-        named = asked_about(study.indication or "", reader)
-        concepts = draft_concepts.draft_concepts(facts.cases, basis.experts, named, reader.ontology)
+        with step("concepts", cases=len(facts.cases)):
+            asked_for = asked_about(study.indication or "", reader)
+            concepts = draft_concepts.draft_concepts(facts.cases, basis.experts, asked_for, reader.ontology)
         facts = facts.model_copy(update={"concepts": concepts})
         # 8. The prompt of each branch, and the images it names.
-        asked = writer.asked(facts, basis.admitted, reader.ontology)
+        with step("prompts", branches=len(writer.preset.branches)):
+            asked = writer.asked(facts, basis.admitted, reader.ontology)
         # 9. The branches are decoded together; each sentence is bound to its support and told as it is complete.
         reading = Reading(Sources(facts, self._statements.vocabulary), known_by_model(facts), tell)
-        began = perf_counter()
+        began, branches = perf_counter(), len(writer.preset.branches)
         try:
-            (answer,) = writer.generator.generate([asked.request], asked.images, reading.hear, halt)
+            with step("write", generator=writer.generator.name, preset=writer.preset.name, branches=branches) as span:
+                (answer,) = writer.generator.generate([asked.request], asked.images, reading.hear, halt)
+                span.set_attributes(named({"tokens": len(answer.token_ids), "finish": answer.finish}))
         except (GeneratorUnavailable, Overloaded) as error:
             told = reading.withdraw()
             if writer.fallback == "error":
@@ -213,7 +238,9 @@ class Drafter:
             return self._from_cases(basis, tell, fallback=error.code, told=told)
         writing = writing_of(asked, answer, writer.generator, perf_counter() - began)
         # 10. The checks of the whole; what was told and does not last is withdrawn.
-        checked = reading.end(answer)
+        with step("check") as span:
+            checked = reading.end(answer)
+            span.set_attributes(_left(checked))
         warnings = [*basis.verdict.warnings]
         warnings += [NO_EXPERT] if basis.experts is None else []
         warnings += [] if facts.cases else [NO_CASES]
@@ -253,18 +280,21 @@ class _Basis:
     """The same with the images that the gate lets pass."""
     verdict: GateVerdict
     evidence: Evidence
+    heard: Heard
+    """What of request and evidence may be drafted from."""
     experts: ExpertScores | None = None
 
 
-def _facts(
-    study: Study,
-    evidence: Evidence,
-    experts: ExpertScores | None,
-    concepts: draft_concepts.DraftConcepts | None = None,
-) -> Facts:
+def _facts(spoken: Heard, experts: ExpertScores | None, concepts: draft_concepts.DraftConcepts | None = None) -> Facts:
     """What the prompts are made of; of the similar cases those that may speak."""
-    kept = agreement.agreeing(evidence.cases, experts, embedded().ontology).kept
-    return Facts(study=study, experts=experts, cases=kept, concepts=concepts)
+    kept = agreement.agreeing(spoken.cases, experts, embedded().ontology).kept
+    return Facts(study=spoken.study, experts=experts, cases=kept, concepts=concepts)
+
+
+def _left(checked: Checked) -> Mapping[str, int | tuple[str, ...]]:
+    """What a span says of the checks: how many sentences stay, and by which code each other one was left out."""
+    codes = tuple(code for code, count in sorted(checked.dropped.items()) for _ in range(count))
+    return {"prelim.sentences": len(checked.sentences), "prelim.dropped_by": codes}
 
 
 def _missing(checked: Checked) -> list[str]:

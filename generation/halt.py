@@ -25,6 +25,10 @@ class Halt:
         """Seconds until the deadline, 0 when it has passed; None for no deadline."""
         return None if math.isinf(self._until) else max(0.0, self._until - time.monotonic())
 
+    def pause(self) -> None:
+        """Asked between the steps of a draft, where one that nobody waits for lets others go first; then `check`."""
+        self.check()
+
     def check(self) -> None:
         """Raises Cancelled or DeadlineExceeded; returns at once while neither is due."""
         if self._cancelled.is_set():

@@ -37,6 +37,7 @@ from retrieval.record import Record
 from service.bulk_input import BadLine, BulkStudy, studies_in
 from service.front import Front
 from service.jobs.job import Fault
+from service.observe.logs import place_of
 from service.request import DraftRequest
 
 AHEAD: Final = 2
@@ -165,7 +166,7 @@ def bulk(front: Front, source: Path, out: Path, *, usual: DraftRequest, at_once:
             _write(handle, lines)
             in_a_row = 0 if lines else in_a_row + len(done)
             if in_a_row >= GIVE_UP:
-                raise next(iter(done)).exception() or AssertionError
+                raise _named(next(iter(done)).exception())
             return tally
 
         try:
@@ -213,7 +214,7 @@ def _line(study: str, ended: Future[Draft], tally: Tally) -> BulkLine | None:
         draft = ended.result()
     except RequestError as error:
         tally.faulty[error.code] += 1
-        return BulkLine(study=study, fault=Fault(code=error.code, what=error.what, fix=error.fix))
+        return BulkLine(study=study, fault=Fault(code=error.code, what=error.unquoted, fix=error.fix))
     except PrelimError as error:
         if isinstance(error, OperatorError) and not isinstance(error, BrokenLogits):
             raise
@@ -229,6 +230,14 @@ def _line(study: str, ended: Future[Draft], tally: Tally) -> BulkLine | None:
     if draft.fallback:
         tally.instead[draft.fallback] += 1
     return BulkLine(study=study, draft=draft)
+
+
+def _named(error: BaseException | None) -> PrelimError:
+    """What ends a run, as one of our errors: the words of another may hold anything of the studies."""
+    if isinstance(error, PrelimError):
+        return error
+    where = "unknown" if error is None else f"{type(error).__name__} at {place_of(error)}"
+    return PrelimError(f"an error that nobody foresaw, {where}", fix="tell whoever maintains this the place")
 
 
 def _write(handle: int, lines: Sequence[BulkLine]) -> None:

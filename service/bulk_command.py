@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, get_args
 
@@ -22,7 +21,6 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from generation.generators import NAMES, REMOTE
-from generation.together import Together
 from generation.writer import Writer
 from retrieval.errors import RequestError, RetryableError
 from retrieval.record import Record
@@ -30,7 +28,7 @@ from retrieval.records import ViewPosition
 from retrieval.terminal import add_index_argument, count, plain
 from service.bulk import Tally, bulk
 from service.bulk_input import count_studies
-from service.model_options import add_model_arguments, writer_options
+from service.model_options import add_model_arguments, in_batches, writer_options
 from service.request import DraftRequest
 from service.wiring import open_front
 
@@ -126,13 +124,8 @@ def _writer(options: argparse.Namespace) -> tuple[Callable[[], Writer] | None, i
     at_once: int = options.at_once
     if load is None or (options.generator or NAMES[0]) in REMOTE:
         return load, at_once
-
-    def together() -> Writer:
-        writer = load()
-        return replace(writer, generator=Together(writer.generator, most=at_once, linger_s=LINGER_S))
-
     # While a batch is being written, as many threads again prepare the next one.
-    return together, 2 * at_once
+    return in_batches(load, at_once, LINGER_S), 2 * at_once
 
 
 def _watched(run: Iterator[Tally], studies: int, notes: Console) -> tuple[Tally, float]:

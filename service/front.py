@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import time_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from generation.decoding.presets import PRESETS
 from generation.draft import Draft, Tell
 from generation.halt import Halt
+from generation.steps import facts_of, step, under_way, waited
 from generation.writer import Writer
 from retrieval.errors import RequestError
 from service.desk import Desk
@@ -75,17 +77,39 @@ class Front:
         The files must stay until the future is done.
         """
         writer = self.writer(asked)
-        halt = halt or self.halt(asked)
-        return self.room.submit(lambda: self.draft_now(paths, asked, writer, tell, halt), urgency)
+        halt, since_ns = halt or self.halt(asked), time_ns()
+        if urgency == "bulk":
+            halt = _GivesWay(halt, self.room)
+        return self.room.submit(
+            lambda: self.draft_now(paths, asked, writer, tell, halt, since_ns=since_ns, urgency=urgency), urgency
+        )
 
     def draft_now(
-        self, paths: Sequence[Path], asked: DraftRequest, writer: Writer | None, tell: Tell | None, halt: Halt
+        self,
+        paths: Sequence[Path],
+        asked: DraftRequest,
+        writer: Writer | None,
+        tell: Tell | None,
+        halt: Halt,
+        *,
+        since_ns: int | None = None,
+        urgency: Urgency = "bulk",
     ) -> Draft:
-        """Draft a study in this thread."""
-        halt.check()
-        read = self.desk.read(paths, view=asked.view, patient_key=asked.patient_key, told=asked.told)
-        halt.check()
-        return self.desk.drafter.written_by(writer).draft(read, tell, halt)
+        """Draft a study in this thread; `since_ns` is when it was asked for, where it had to wait its turn."""
+        request = under_way()
+        with step("draft", since_ns=since_ns, urgency=urgency, files=len(paths)) as span:
+            if since_ns is not None:
+                waited(since_ns)
+            halt.pause()
+            read = self.desk.read(paths, view=asked.view, patient_key=asked.patient_key, told=asked.told)
+            halt.pause()
+            draft = self.desk.drafter.written_by(writer).draft(read, tell, halt)
+            facts = facts_of(draft)
+            span.set_attributes(facts)
+            # One request of a person is one draft; whoever asked may have gone.
+            if urgency == "interactive" and request.is_recording():
+                request.set_attributes(facts)
+        return draft
 
     def writer(self, asked: DraftRequest) -> Writer | None:
         """Who writes what is asked; raises RequestError for a language model that is not here."""
@@ -117,3 +141,25 @@ class Front:
         if self.jobs is None:
             raise RequestError("this service keeps no jobs", fix="start it with a database for jobs")
         return self.jobs
+
+
+class _GivesWay(Halt):
+    """That of a draft nobody waits for: between its steps it leaves its place to drafts that somebody waits for."""
+
+    def __init__(self, halt: Halt, room: WaitingRoom) -> None:
+        super().__init__()
+        self._halt, self._room = halt, room
+
+    @property
+    def left(self) -> float | None:
+        return self._halt.left
+
+    def cancel(self) -> None:
+        self._halt.cancel()
+
+    def check(self) -> None:
+        self._halt.check()
+
+    def pause(self) -> None:
+        self._room.give_way()
+        self.check()

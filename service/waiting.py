@@ -1,8 +1,9 @@
 """The waiting room: a bounded number of places to work at, interactive work before bulk.
 
 What goes in is something to do and how urgent it is; what comes out is a future. Somebody who waits at a screen goes
-before work that nobody waits for, but never interrupts it. When too many wait already the answer is Overloaded with the
-time after which to come again: a full queue is an answer, not a slow death. What the work is, is not known here.
+before work that nobody waits for, which leaves its place to them wherever it asks whether it should (`give_way`). When
+too many wait already the answer is Overloaded with the time after which to come again: a full queue is an answer, not a
+slow death. What the work is, is not known here.
 """
 
 import threading
@@ -10,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, Final, Literal, TypeVar
 
 from retrieval.errors import Overloaded
@@ -19,6 +21,8 @@ Urgency = Literal["interactive", "bulk"]
 """Whether somebody waits for the answer."""
 ORDER: Final[tuple[Urgency, ...]] = ("interactive", "bulk")
 
+GIVE_WAY_S: Final = 2.0
+"""How long bulk work stands back each time at most: it is slowed by people who wait, and never starved."""
 _LEAST_WAIT_S: Final = 1.0
 """Nobody is told to come back sooner."""
 _FADING: Final = 0.9
@@ -39,8 +43,13 @@ class WaitingRoom:
         self._took = 0.0
         """Average seconds a piece of work took, 0 before the first."""
         self._working: dict[Urgency, int] = dict.fromkeys(ORDER, 0)
+        self._places, self._bulk_places = places, max(1, places - 1)
+        self._standing_back = 0
+        """Bulk work that was begun and has left its place."""
+        self._refused: dict[Urgency, int] = dict.fromkeys(ORDER, 0)
         self._threads = [
-            threading.Thread(target=self._work, name=f"prelim-work-{n}", daemon=True) for n in range(places)
+            threading.Thread(target=self._work, name=f"prelim-work-{n}", daemon=True)
+            for n in range(places + self._bulk_places)  # work that stands back keeps its thread
         ]
         for thread in self._threads:
             thread.start()
@@ -48,12 +57,13 @@ class WaitingRoom:
     def submit(self, work: Callable[[], T], urgency: Urgency = "interactive") -> Future[T]:
         """Let `work` be done; a future that is cancelled before its turn is never begun. Raises Overloaded."""
         future: Future[T] = Future()
+        context = copy_context()  # such as the trace that the work is a part of
 
         def run() -> None:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                future.set_result(work())
+                future.set_result(context.run(work))
             except BaseException as error:  # noqa: BLE001  it belongs to whoever asks the future
                 future.set_exception(error)
 
@@ -63,6 +73,7 @@ class WaitingRoom:
             # Those who have gone meanwhile hold no seat.
             self._waiting[urgency] = deque(each for each in self._waiting[urgency] if not each[0].cancelled())
             if self.full(urgency):
+                self._refused[urgency] += 1
                 raise Overloaded(
                     f"{len(self._waiting[urgency])} {urgency} requests are waiting already",
                     retry_after_s=self._wait_of(urgency),
@@ -71,6 +82,18 @@ class WaitingRoom:
             self._change.notify_all()
         return future
 
+    def give_way(self) -> None:
+        """Asked by bulk work under way: leave the place to those who wait at a screen, for GIVE_WAY_S at most."""
+        with self._change:
+            if not self._somebody_waits():
+                return
+            self._working["bulk"] -= 1
+            self._standing_back += 1
+            self._change.notify_all()
+            self._change.wait_for(lambda: not self._somebody_waits(), GIVE_WAY_S)
+            self._standing_back -= 1
+            self._working["bulk"] += 1
+
     def waiting(self, urgency: Urgency) -> int:
         """How many wait."""
         return len(self._waiting[urgency])
@@ -78,6 +101,10 @@ class WaitingRoom:
     def working(self, urgency: Urgency) -> int:
         """How many are being worked on."""
         return self._working[urgency]
+
+    def refused(self, urgency: Urgency) -> int:
+        """How many have been refused because too many waited."""
+        return self._refused[urgency]
 
     def full(self, urgency: Urgency) -> bool:
         """Whether another one would be refused."""
@@ -99,13 +126,18 @@ class WaitingRoom:
 
     def _wait_of(self, urgency: Urgency) -> float:
         before = sum(len(self._waiting[each]) for each in ORDER[: ORDER.index(urgency) + 1])
-        return max(_LEAST_WAIT_S, round(self._took * before / len(self._threads), 1))
+        return max(_LEAST_WAIT_S, round(self._took * before / self._places, 1))
+
+    def _somebody_waits(self) -> bool:
+        return bool(self._waiting["interactive"]) or self._working["interactive"] > 0
 
     def _next(self) -> Urgency | None:
         """What a free thread takes: interactive work, else bulk work while that leaves a place free."""
+        if sum(self._working.values()) >= self._places:
+            return None
         if self._waiting["interactive"]:
             return "interactive"
-        free = self._working["bulk"] < max(1, len(self._threads) - 1)
+        free = self._working["bulk"] + self._standing_back < self._bulk_places
         return "bulk" if self._waiting["bulk"] and free else None
 
     def _work(self) -> None:

@@ -217,7 +217,13 @@ def test_ctrl_c_leaves_whole_lines_and_says_how_to_go_on(
         for path in source.iterdir():
             shutil.copy(path, many / f"{copy}-{path.name}")
     command = [sys.executable, "-m", "service", *arguments(many, out)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+
+    def heard() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # where tests run in the background, a child would not hear of it
+
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+    ) as process:
         while process.poll() is None and (not out.exists() or out.stat().st_size < 200_000):
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)

@@ -48,6 +48,51 @@ def test_a_single_place_still_does_bulk_work():
     room.close()
 
 
+def test_bulk_work_that_gives_way_leaves_its_place_and_takes_it_again():
+    room, order, begun = WaitingRoom(1), [], threading.Event()
+
+    def bulk():
+        begun.set()
+        while not room.waiting("interactive"):
+            time.sleep(0.001)
+        room.give_way()
+        order.append("bulk")
+
+    slow = room.submit(bulk, "bulk")
+    assert begun.wait(5)
+    asked = room.submit(lambda: order.append("asked"))
+    asked.result(5)
+    slow.result(5)
+    assert order == ["asked", "bulk"]
+    assert (room.working("bulk"), room.working("interactive")) == (0, 0)
+    room.close()
+
+
+def test_bulk_work_that_gives_way_is_not_starved(gate, monkeypatch):
+    monkeypatch.setattr("service.waiting.GIVE_WAY_S", 0.05)
+    room = WaitingRoom(2)
+    asked = room.submit(lambda: gate.wait(10))
+    assert room.submit(lambda: room.give_way() or "done", "bulk").result(5) == "done"
+    gate.set()
+    asked.result(5)
+    room.close()
+
+
+def test_bulk_work_that_stands_back_is_not_replaced_by_more_bulk_work(gate):
+    room, begun = WaitingRoom(2), []
+    bulk = [room.submit(lambda n=n: begun.append(n) or (gate.wait(5) and room.give_way()), "bulk") for n in range(4)]
+    while not begun:
+        time.sleep(0.001)
+    asked = room.submit(lambda: (gate.wait(5) and time.sleep(0.3)) or len(begun))
+    while not room.working("interactive"):
+        time.sleep(0.001)
+    gate.set()
+    assert asked.result(5) == 1
+    for future in bulk:
+        future.result(5)
+    room.close()
+
+
 def test_what_is_too_much_is_refused_with_a_time_and_nothing_is_lost(gate):
     room = WaitingRoom(1, interactive=2, bulk=1)
     first = room.submit(lambda: gate.wait(5))
