@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 STAMP := .venv/installed
 
-.PHONY: setup models vllm demo test test-fast soak check fmt bench bench-models evaluate clean
+.PHONY: setup models vllm demo test test-fast soak check fmt proto bench bench-models evaluate clean
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml
@@ -36,6 +36,9 @@ check: $(STAMP)  ## format, lint, types, import contracts
 fmt: $(STAMP)
 	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
+proto: $(STAMP)  ## the Python messages of gRPC, after a change of service/grpc/prelim_v1.proto
+	$(PY) -m grpc_tools.protoc -I. --python_out=. --pyi_out=. service/grpc/prelim_v1.proto
+
 bench: $(STAMP)  ## ratios against raw FAISS and a bare loop, and the concept leg; writes evaluation/measured/
 	$(PY) -m evaluation bench
 	$(PY) -m evaluation concepts
@@ -50,6 +53,7 @@ evaluate: $(STAMP)  ## the main job, retrieval and drafting on real input (PRELI
 	$(PY) -m evaluation extraction
 	$(PY) -m evaluation legs
 	$(PY) -m evaluation checks
+	$(PY) -m evaluation injection
 
 clean:
 	rm -rf .venv demo build dist *.egg-info

@@ -22,7 +22,11 @@ Catch by what the caller can do about it, not by which library failed:
     │   ├── InvalidPrompt         a prompt for this model cannot be made of it: no such image, or markup in data
     │   ├── PromptTooLong         prompt and draft together exceed the positions the model knows
     │   ├── ImagesNotSupported    an image was put to a model that reads text only
-    │   └── NotScorable           what was handed in has no figure; never scored as zero
+    │   ├── NotScorable           what was handed in has no figure; never scored as zero
+    │   ├── MalformedRequest      what was sent over a connection is no message of this service
+    │   ├── InvalidRequest        fields of a request are not as they must be
+    │   ├── Unauthenticated       no key, or one that nobody knows
+    │   └── Forbidden             a key that is not for what is asked
     ├── RetryableError            the request is fine; try again later
     │   ├── StoreUnavailable      the store did not answer, or nothing has been published in it yet
     │   ├── StoreBusy             another writer holds the index
@@ -189,6 +193,35 @@ class NotScorable(RequestError):
     """Nothing to score: no texts, an empty reference, or no finding common enough. Never counted as zero."""
 
     code = "NOT_SCORABLE"
+
+
+class MalformedRequest(RequestError):
+    """Bytes that are no message of this service, or not the one that was due."""
+
+    code = "MALFORMED"
+
+
+class InvalidRequest(RequestError):
+    """Fields of a request are not as they must be; names each, never its value."""
+
+    code = "INVALID_REQUEST"
+
+    def __init__(self, what: str, *, fields: tuple[tuple[str, str], ...] = (), fix: str = "") -> None:
+        super().__init__(what, fix=fix)
+        self.fields = fields
+        """Each field and what is wrong with it."""
+
+
+class Unauthenticated(RequestError):
+    """A face asks for keys, and none that it knows was sent."""
+
+    code = "UNAUTHENTICATED"
+
+
+class Forbidden(RequestError):
+    """The key is known, and is not for this."""
+
+    code = "FORBIDDEN"
 
 
 class RetryableError(PrelimError):

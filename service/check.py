@@ -23,8 +23,10 @@ from retrieval.extraction.extractor import embedded
 from retrieval.mentions import ConceptId
 from retrieval.ontology.ontology import load
 from retrieval.records import Evidence, PatientKey, Report, RetrievedCase, SectionName, ViewPosition
+from retrieval.sections import read_report
 from retrieval.terminal import plain
 from service.concepts import read_given
+from service.request import CheckRequest
 from service.wiring import open_desk
 
 SIGNS = {"hard": "!!", "soft": "! "}
@@ -34,6 +36,12 @@ LARGEST: Final = 16 * 2**20
 """Bytes of evidence that are read."""
 CASES = 10
 """Similar cases that are asked for."""
+
+
+def looked_at(asked: CheckRequest) -> Checked:
+    """The remarks on a report that a face was given; raises RequestError for concepts that are none."""
+    report = read_report(asked.report)
+    return check(report, completed(of_known_concepts(asked.context), report), embedded())
 
 
 def check_report(given: str, console: Console, context: CheckContext, *, as_json: bool) -> None:

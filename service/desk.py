@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generation.drafter import Drafter
+from generation.steps import step
 from retrieval.pixels.sandbox import Readers
 from retrieval.records import NOTHING_TOLD, PatientKey, Told, ViewPosition
 from retrieval.retriever import Retriever
@@ -31,4 +32,5 @@ class Desk:
         told: Told = NOTHING_TOLD,
     ) -> ReadStudy:
         """Read files or a folder as one study; raises the errors of `read_study`."""
-        return read_study(paths, self.readers, view=view, patient_key=patient_key, told=told)
+        with step("read", files=len(paths)):
+            return read_study(paths, self.readers, view=view, patient_key=patient_key, told=told)

@@ -7,16 +7,38 @@ path of the index, and are shown only when their bytes are those that were index
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
+
+from pydantic import Field
 
 from retrieval.errors import PrelimError, UnknownCase
-from retrieval.pixels.display import Grey
+from retrieval.pixels.display import LEAST_WIDTH, Grey, png8, png16
 from retrieval.pixels.sandbox import Readers, Reading
+from retrieval.record import Record
 from retrieval.records import Case
 
 LEAST_SIDE: Final = 16
 LARGEST_SIDE: Final = 8192
 """What may be asked for as the longest side."""
+
+
+class ImageView(Record):
+    """How an image shall be shown."""
+
+    longest: int | None = Field(default=None, ge=LEAST_SIDE, le=LARGEST_SIDE)
+    """Its longest side in pixels; None for its own."""
+    bits: Literal[8, 16] = 8
+    """16 for whoever applies the window."""
+    centre: float = Field(default=0.5, ge=-1, le=2)
+    """Of the window, 0 black to 1 white; for 8 bits."""
+    width: float = Field(default=1.0, ge=LEAST_WIDTH, le=2)
+    """Of the window; for 8 bits."""
+
+    def png(self, grey: Grey) -> bytes:
+        """The image so."""
+        if self.bits == 16:
+            return png16(grey, self.longest)
+        return png8(grey, centre=self.centre, width=self.width, longest=self.longest)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a caller may say beside the images of a study: one record for HTTP, gRPC, jobs and bulk.
+"""What a caller may say beside the images of a study, or of a report: one record for HTTP, gRPC, jobs and bulk.
 
 Images are never in it: they come as files. Everything is optional; an empty request is a good request.
 """
@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from generation.decoding.presets import PresetName
+from retrieval.checks.context import CheckContext
 from retrieval.record import Record
 from retrieval.records import PatientKey, PriorReport, StudyUid, Told, ViewPosition
 
@@ -52,3 +53,13 @@ class DraftRequest(Record):
         return Told(
             indication=self.indication, technique=self.technique, comparison=self.comparison, priors=tuple(priors)
         )
+
+
+class CheckRequest(Record):
+    """A report, and what is known of its study."""
+
+    report: str = Field(min_length=1, max_length=50_000)
+    """The text, with or without headings."""
+    context: CheckContext = CheckContext()
+    """What is known beside the text; what is left out is taken from the report's own sections where they say it, and
+    what nobody knows is named in the answer as not checked."""

@@ -8,14 +8,17 @@ from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.front import Front
-from service.http import capabilities, cases, checks, document, drafts, jobs, problems, search
+from service.http import capabilities, cases, checks, document, drafts, jobs, metrics, problems, search
 from service.http.guard import CountedBody, OfThisMachine
 from service.http.page import page
+from service.observe.requests import watched
 
+GONE: Final = 499
+"""The status of a request whose caller went away before there was an answer, as nginx has it."""
 DESCRIPTION: Final = (
     "Preliminary report drafts for a radiologist to edit and sign, similar cases, and checks of reports. "
     "A draft is never a report and never final without a named person. Every error is a problem (RFC 9457) with a "
@@ -37,7 +40,7 @@ def create_app(front: Front) -> FastAPI:
     )
     app.state.front = front
     problems.add_problems(app)
-    for part in (drafts, jobs, search, cases, checks, capabilities, page):
+    for part in (drafts, jobs, search, cases, checks, capabilities, metrics, page):
         app.include_router(part.router)
     document.describe(app)
     app.add_middleware(CountedBody)
@@ -48,7 +51,7 @@ def create_app(front: Front) -> FastAPI:
 
 
 class _Numbered:
-    """Give each request its number, and each answer the headers that every answer has; let no error out."""
+    """Watch each request, and give each answer its number and the headers that every answer has; let no error out."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -57,13 +60,21 @@ class _Numbered:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace_id = scope.setdefault("state", {})["trace_id"] = problems.new_trace_id()
-        begun = False
+        traceparent = Headers(scope=scope).get("traceparent")
+        with watched("http", method=scope["method"], traceparent=traceparent) as request:
+            scope.setdefault("state", {})["trace_id"] = request.trace_id
+            status = await self._answered(scope, receive, send, request.trace_id)
+            request.route = getattr(scope.get("route"), "path_format", request.route)
+            request.ended(status, scope["state"].get("code", ""))
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send, trace_id: str) -> int:
+        """Let the request be answered; the status of the answer, or GONE where nobody waited for one."""
+        status, begun = GONE, False
 
         async def with_headers(message: Message) -> None:
-            nonlocal begun
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                begun = True
+                status, begun = message["status"], True
                 headers = MutableHeaders(scope=message)
                 headers["X-Trace-Id"] = trace_id
                 # Patient data is kept by no cache, and no page of another place learns where it was.
@@ -78,3 +89,5 @@ class _Numbered:
             problem = problems.unforeseen(error, trace_id)
             if not begun:  # else the answer breaks off, which is all that can be told
                 await problems.answer(problem)(scope, receive, with_headers)
+            problems.note(scope, problem.code)
+        return status

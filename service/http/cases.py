@@ -13,9 +13,9 @@ from retrieval.records import Case, CaseId
 from service.front import Front
 from service.http.guard import Guarded
 from service.http.keys import AsksFor
-from service.http.uploads import on_disk
 from service.images import LARGEST_SIDE, LEAST_SIDE
 from service.keys import Key
+from service.uploads import on_disk
 
 router = APIRouter(prefix="/v1", tags=["cases"], route_class=Guarded)
 PNG: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"image/png": {}}, "description": "A grey PNG"}}

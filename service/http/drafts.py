@@ -22,10 +22,10 @@ from retrieval.errors import Cancelled, PrelimError
 from service.front import Front
 from service.http.guard import Guarded
 from service.http.keys import AsksFor
-from service.http.problems import problem_of, trace_of, unforeseen, wrong_form
-from service.http.uploads import Uploaded, received
+from service.http.problems import note, problem_of, trace_of, unforeseen, wrong_form
 from service.keys import Key
 from service.request import DraftRequest
+from service.uploads import Uploaded, received
 
 router = APIRouter(prefix="/v1", tags=["drafts"], route_class=Guarded)
 IMAGES: Final = "The images of ONE study: DICOM, PNG or JPEG. File names are not used."
@@ -65,7 +65,7 @@ async def create_draft(
     loop, told = asyncio.get_running_loop(), asyncio.Queue[DraftEvent | None]()
     drafting = _begin(front, uploaded, asked, lambda event: _later(loop, told, event))
     drafting.future.add_done_callback(lambda _: _later(loop, told, None))
-    return _Told(drafting, told, trace_of(http))
+    return _Told(drafting, told, http)
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ async def _whole(http: Request, drafting: _Drafting) -> Draft:
 class _Told(StreamingResponse):
     """Server-sent events of a draft; the last one is `draft` or `error`. A caller who goes away cancels it."""
 
-    def __init__(self, drafting: _Drafting, told: "asyncio.Queue[DraftEvent | None]", trace_id: str) -> None:
-        super().__init__(_events(drafting, told, trace_id), media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
+    def __init__(self, drafting: _Drafting, told: "asyncio.Queue[DraftEvent | None]", http: Request) -> None:
+        super().__init__(_events(drafting, told, http), media_type=EVENTS, headers={"X-Accel-Buffering": "no"})
         self._drafting = drafting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,10 +119,12 @@ class _Told(StreamingResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
+            if not self._drafting.future.done():
+                note(scope, Cancelled.code)  # the answer has begun, so no status can say it
             self._drafting.leave()
 
 
-async def _events(drafting: _Drafting, told: "asyncio.Queue[DraftEvent | None]", trace_id: str) -> AsyncIterator[str]:
+async def _events(drafting: _Drafting, told: "asyncio.Queue[DraftEvent | None]", http: Request) -> AsyncIterator[str]:
     """Each event as it happens."""
     number, silent_s = 0, 0.0
     try:
@@ -143,9 +145,12 @@ async def _events(drafting: _Drafting, told: "asyncio.Queue[DraftEvent | None]",
             number += 1
         yield _event("draft", number, drafting.future.result().model_dump_json())
     except PrelimError as error:
-        yield _event("error", number, problem_of(error, trace_id).model_dump_json())
+        note(http.scope, error.code)
+        yield _event("error", number, problem_of(error, trace_of(http)).model_dump_json())
     except Exception as error:  # noqa: BLE001  the stream has begun: it is told as its last event, by its number alone
-        yield _event("error", number, unforeseen(error, trace_id).model_dump_json())
+        problem = unforeseen(error, trace_of(http))
+        note(http.scope, problem.code)
+        yield _event("error", number, problem.model_dump_json())
 
 
 def _event(name: str, number: int, data: str) -> str:

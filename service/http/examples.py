@@ -25,8 +25,10 @@ from retrieval.records import (
     SnapshotId,
     StudyUid,
 )
-from service.http.capabilities import Capabilities, Health
-from service.http.problems import FieldFault, Problem
+from service.capabilities import Capabilities
+from service.faults import FieldFault
+from service.http.capabilities import Health
+from service.http.problems import Problem
 from service.jobs.job import Job, JobId
 from service.question import SearchRequest
 from service.request import DraftRequest
@@ -69,7 +71,7 @@ _DRAFT: Final = Draft(
     sentences=(_SENTENCE,),
     images=(_IMAGE,),
     evidence=_EVIDENCE,
-    drafter="retrieval-consensus-3",
+    drafter="retrieval-consensus-4",
     software="0.1.0",
 )
 _SIMILAR: Final = SimilarCases(verdict=GateVerdict(in_scope=True), evidence=_EVIDENCE)

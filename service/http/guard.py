@@ -18,11 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from retrieval.study import MAX_IMAGES
 from service.http.keys import AsksFor
 from service.http.problems import answer, of_status
-from service.http.uploads import MAX_UPLOAD_BYTES
 from service.keys import is_loopback
+from service.uploads import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
 
-MAX_BODY_BYTES: Final = 4 * 2**20
-"""Of a body without files, such as a report to check with its similar cases."""
 _MULTIPART: Final = "multipart/form-data"
 _EPILOGUE: Final = 1024
 """Bytes that may follow the end of a form; nobody reads them."""

@@ -16,10 +16,10 @@ from service.front import Front
 from service.http.drafts import Asked, Images
 from service.http.guard import Guarded
 from service.http.keys import AsksFor
-from service.http.uploads import received
 from service.jobs.job import ENDED, Job, JobId
 from service.jobs.runner import JobRequest
 from service.keys import Key
+from service.uploads import received
 from service.waiting import Urgency
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Guarded)
@@ -82,9 +82,9 @@ async def cancel(http: Request, job_id: JobId, key: Annotated[Key, Depends(AsksF
     def cancelled() -> Job:
         jobs = front.kept_jobs
         job = jobs.store.cancel(job_id, owner=key.name)
-        if job.state == "cancelled":  # nobody works on it, so its images go with it
-            request = JobRequest.model_validate_json(jobs.store.asked(job_id, owner=key.name))
-            shutil.rmtree(jobs.spool / request.folder, ignore_errors=True)
+        # Nobody works on it, so its images go with it.
+        if job.state == "cancelled" and (asked := jobs.store.forget(job_id, owner=key.name)):
+            shutil.rmtree(jobs.spool / JobRequest.model_validate_json(asked).folder, ignore_errors=True)
         return job
 
     return await to_thread.run_sync(cancelled)

@@ -4,9 +4,7 @@ A problem never repeats what was sent: no name, no value, no text. Of an error t
 number is told, under which the log has it.
 """
 
-import logging
 import math
-import secrets
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -16,14 +14,13 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from retrieval.errors import Overloaded, PrelimError
 from retrieval.record import Record
-from service.faults import UNFORESEEN, meaning_of
+from service.faults import UNFORESEEN, FieldFault, log_unforeseen, meaning_of, words_of
 
 MEDIA_TYPE: Final = "application/problem+json"
-_LOG: Final = logging.getLogger(__name__)
 
 
 class Refusal(NamedTuple):
@@ -45,21 +42,6 @@ OF_STATUS: Final[dict[int, Refusal]] = {
     421: Refusal("MISDIRECTED", "This service answers its own machine alone", "ask for it as localhost, or with keys"),
 }
 """By status."""
-_SAFE: Final = frozenset({
-    "missing", "int_parsing", "float_parsing", "bool_parsing", "string_too_long", "string_too_short",
-    "int_type", "string_type", "greater_than_equal", "less_than_equal", "greater_than", "less_than", "too_long",
-    "literal_error",
-})  # fmt: skip
-"""Kinds of faults whose words name bounds, types and what is allowed only. Others may quote what was sent."""
-
-
-class FieldFault(Record):
-    """One field that is not as it must be."""
-
-    field: str
-    """Where it stands, as `body.seed` or `query.limit`."""
-    what: str
-    """What is wrong, without the value."""
 
 
 class Problem(Record):
@@ -120,11 +102,7 @@ def of_status(status: int, scope: Scope) -> Problem:
 
 def unforeseen(error: Exception, trace_id: str) -> Problem:
     """An error nobody raised on purpose: the log has its kind and place, never its text, which may hold anything."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else "unknown"
-    _LOG.error("unforeseen error %s at %s, trace %s", type(error).__name__, where, trace_id)
+    log_unforeseen(error, trace_id)
     return Problem(
         type=_type("UNFORESEEN"),
         title=UNFORESEEN.title,
@@ -138,9 +116,25 @@ def unforeseen(error: Exception, trace_id: str) -> Problem:
 
 def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The response that carries a problem."""
-    return JSONResponse(
-        problem.model_dump(mode="json"), problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE
-    )
+    return _Carried(problem, headers)
+
+
+def note(scope: Scope, code: str) -> None:
+    """Say of a request by which code it ended, for figures and lines."""
+    scope.setdefault("state", {})["code"] = code
+
+
+class _Carried(JSONResponse):
+    """A problem on its way out, noted as what the request ended by."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None) -> None:
+        content = problem.model_dump(mode="json")
+        super().__init__(content, problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+        self._code = problem.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        note(scope, self._code)
+        await super().__call__(scope, receive, send)
 
 
 def wrong_form(error: ValidationError, part: str) -> RequestValidationError:
@@ -152,11 +146,6 @@ def wrong_form(error: ValidationError, part: str) -> RequestValidationError:
 def trace_of(request: Request) -> str:
     """The number of this request, made when it came in."""
     return str(getattr(request.state, "trace_id", ""))
-
-
-def new_trace_id() -> str:
-    """32 hex digits, as W3C Trace Context has them."""
-    return secrets.token_hex(16)
 
 
 async def _of_ours(request: Request, error: Exception) -> JSONResponse:
@@ -183,10 +172,8 @@ async def _of_form(request: Request, error: Exception) -> JSONResponse:
 
 def _field(fault: Mapping[str, Any], known: frozenset[str]) -> FieldFault:
     """Names that are not of the document are the caller's, and may be anything."""
-    kind = str(fault["type"])
     place = [str(part) if isinstance(part, int) or part in known else "(unknown)" for part in fault["loc"]]
-    words = str(fault["msg"]) if kind in _SAFE else kind.replace("_", " ")
-    return FieldFault(field=".".join(place), what=words)
+    return FieldFault(field=".".join(place), what=words_of(fault))
 
 
 def _names(document: Mapping[str, Any]) -> frozenset[str]:

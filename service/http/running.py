@@ -2,7 +2,9 @@
 
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -11,12 +13,13 @@ from service.front import Front
 from service.http.app import create_app
 
 
-def http_server(app: FastAPI) -> uvicorn.Server:
+def http_server(app: FastAPI) -> "_Server":
     """The server that runs the application: quiet, since its lines hold paths, and paths hold ids of cases."""
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             app,
             log_level="warning",
+            log_config=None,  # its lines go where all others go
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=30,
@@ -25,13 +28,30 @@ def http_server(app: FastAPI) -> uvicorn.Server:
     )
 
 
-def run(front: Front, listening: socket.socket) -> None:
-    """Serve until interrupted or told to end; then what was begun is ended in order."""
+class _Server(uvicorn.Server):
+    """Says that the end has begun before it begins."""
+
+    ending: Callable[[], None] = staticmethod(lambda: None)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal to end."""
+        self.ending()
+        super().handle_exit(sig, frame)
+
+
+def run(front: Front, listening: socket.socket, *, ending: Callable[[], None] | None = None) -> None:
+    """Serve until interrupted or told to end; then what was begun is ended in order.
+
+    `ending` is called first, in the signal's handler.
+    """
+    server = http_server(create_app(front))
+    if ending is not None:
+        server.ending = ending
     # The server hands the signal on once it has ended, and then it must not end this process before jobs are given
     # back and files are gone.
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with suppress(KeyboardInterrupt):
-            http_server(create_app(front)).run(sockets=[listening])
+            server.run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)

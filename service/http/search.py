@@ -11,9 +11,9 @@ from service.http.drafts import IMAGES
 from service.http.guard import Guarded
 from service.http.keys import AsksFor
 from service.http.problems import wrong_form
-from service.http.uploads import on_disk
 from service.keys import Key
 from service.question import SearchRequest, answer, query_of
+from service.uploads import on_disk
 
 router = APIRouter(prefix="/v1", tags=["similar cases"], route_class=Guarded)
 

@@ -1,7 +1,7 @@
 """What is sent as files, on disk for as long as it is worked on, under limits and under names of our own.
 
 A client's file name is never a path here and is never kept. Everything is counted while it comes in, so that too much
-is refused before it is all there. Archives are not opened.
+is refused before it is all there. Archives are not opened. How files travel is the faces' affair.
 """
 
 import shutil
@@ -9,10 +9,9 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from anyio import to_thread
-from fastapi import UploadFile
 
 from retrieval.errors import ImageTooLarge, InvalidStudy, StoreFull, UnsupportedImage
 from retrieval.study import MAX_IMAGES
@@ -21,6 +20,8 @@ MAX_FILE_BYTES: Final = 256 * 2**20
 """Of one file; a chest radiograph has less than 40 MB as it is stored."""
 MAX_UPLOAD_BYTES: Final = 512 * 2**20
 """Of all files of one request, and of the request itself."""
+MAX_BODY_BYTES: Final = 4 * 2**20
+"""Of a request without files, such as a report to check with its similar cases."""
 _CHUNK: Final = 2**20
 _ARCHIVES: Final = (
     b"PK\x03\x04",
@@ -33,6 +34,14 @@ _ARCHIVES: Final = (
     b"\x28\xb5\x2f\xfd",
 )
 """First bytes of zip, gzip, bzip2, 7z, rar, xz and zstandard files."""
+
+
+class Incoming(Protocol):
+    """One file as it comes in."""
+
+    async def read(self, size: int, /) -> bytes:
+        """The next bytes, `size` at most; none at the end."""
+        ...
 
 
 class Uploaded:
@@ -48,13 +57,13 @@ class Uploaded:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-async def received(files: Sequence[UploadFile], spool: Path | None = None) -> Uploaded:
+async def received(files: Sequence[Incoming], spool: Path | None = None) -> Uploaded:
     """The files on disk, below `spool` or where temporary files go; whoever calls has them removed.
 
     Raises InvalidStudy for no file or too many, ImageTooLarge, UnsupportedImage for an archive, StoreFull.
     """
     if not files:
-        raise InvalidStudy("no image was sent", fix="send the images of one study as parts named `images`")
+        raise InvalidStudy("no image was sent", fix="send the images of one study as `images`")
     if len(files) > MAX_IMAGES:
         raise InvalidStudy(f"more than {MAX_IMAGES} images are more than one study", fix=f"send at most {MAX_IMAGES}")
     uploaded = Uploaded(Path(tempfile.mkdtemp(prefix="prelim-upload-", dir=spool)))
@@ -74,7 +83,7 @@ async def received(files: Sequence[UploadFile], spool: Path | None = None) -> Up
 
 
 @asynccontextmanager
-async def on_disk(files: Sequence[UploadFile]) -> AsyncIterator[list[Path]]:
+async def on_disk(files: Sequence[Incoming]) -> AsyncIterator[list[Path]]:
     """The files as paths, gone when the block ends; errors as in `received`."""
     uploaded = await received(files)
     try:
@@ -83,7 +92,7 @@ async def on_disk(files: Sequence[UploadFile]) -> AsyncIterator[list[Path]]:
         uploaded.remove()
 
 
-async def _write(file: UploadFile, path: Path, left: int) -> int:
+async def _write(file: Incoming, path: Path, left: int) -> int:
     written = 0
     with path.open("xb") as out:
         while chunk := await file.read(_CHUNK):
