@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from socket import create_server
 
@@ -34,20 +35,23 @@ def test_the_command_says_that_it_ends_lets_what_was_begun_end_and_prints_nothin
             assert client.draft([image()]).status == "drafted"
             told = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="prelim.v1.Drafts"))
             assert next(told).status == Status.SERVING
-            feeding = threading.Event()
+            ending = threading.Event()
 
-            def slowly():  # a stream that is still being sent when the end begins
+            def slowly() -> Iterator[v1.BulkRequest]:  # a stream that is still being sent when the end begins
                 for n in range(4):
                     yield v1.BulkRequest(item=str(n), request=v1.DraftRequest(images=[image()]))
-                    feeding.set()
-                    time.sleep(0.2)
+                    ending.wait(20)
+                    time.sleep(0.1)
 
             replies = method(channel, "Drafts/Bulk")(slowly())
-            assert feeding.wait(10)
+            outcomes = [next(replies)]
             process.send_signal(how)
             assert next(told).status == Status.NOT_SERVING
-            outcomes = sorted((reply.item, reply.WhichOneof("outcome")) for reply in replies)
-            assert outcomes == [(str(n), "draft") for n in range(4)]
+            ending.set()
+            outcomes += replies
+            assert sorted((reply.item, reply.WhichOneof("outcome")) for reply in outcomes) == [
+                (str(n), "draft") for n in range(4)
+            ]
         assert process.wait(40) == 0
     assert (tmp_path / "err").read_text().count("\n") == 1
     assert not [*tmp_path.glob("prelim-upload-*")]

@@ -44,6 +44,8 @@ _OPTIONS: Final = (
 )
 _GRACE_S: Final = 30.0
 """How long what was begun may take at the end, as over HTTP."""
+_LAST_WORDS_S: Final = 0.5
+"""How long the statuses of calls that have ended may take to leave; who watches health never ends by itself."""
 
 
 class GrpcFace:
@@ -89,7 +91,7 @@ class GrpcFace:
         """End what is left; may be called twice."""
         if self._loop.is_closed():
             return
-        self._run(self._server.stop(0))
+        self._run(self._server.stop(_LAST_WORDS_S))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
