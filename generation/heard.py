@@ -8,6 +8,7 @@ a draft keeps the evidence as it was found; the same words are left out again wh
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from prompts.data import clean
 from retrieval.orders import holds_order
 from retrieval.records import RetrievedCase, Study
 
@@ -27,12 +28,17 @@ class Heard(NamedTuple):
     """What was left out; never in its own words."""
 
 
+def orders(text: str) -> bool:
+    """Whether a text speaks to a language model, as it stands or as prompts would show it, without what is unseen."""
+    return holds_order(text) or holds_order(clean(text))
+
+
 def heard(study: Study, cases: Sequence[RetrievedCase]) -> Heard:
     """Leave out every text that holds an order."""
     given = {"indication": study.indication, "technique": study.technique, "comparison": study.comparison}
-    silent = [name for name, text in given.items() if text and holds_order(text)]
-    priors = tuple(prior for prior in study.priors if not holds_order(prior.text))
-    speaking = tuple(case for case in cases if not holds_order(case.case.report.text))
+    silent = [name for name, text in given.items() if text and orders(text)]
+    priors = tuple(prior for prior in study.priors if not orders(prior.text))
+    speaking = tuple(case for case in cases if not orders(case.case.report.text))
     warnings = [f"{CODE}: the {name} holds {_WHY}, and was not used" for name in silent]
     if lost := len(study.priors) - len(priors):
         warnings.append(f"{CODE}: {lost} of {len(study.priors)} earlier reports hold {_WHY}, and were not used")

@@ -13,8 +13,8 @@ from typing import Final
 from pydantic import Field, field_validator
 
 from generation.claims import Claim
+from generation.heard import orders
 from generation.reports import ReadSentence, read_case, read_sentence
-from retrieval.orders import holds_order
 from retrieval.records import Case, CaseId, Record
 
 MIN_REPORTS: Final = 4
@@ -79,7 +79,7 @@ def summarise(cases: Iterable[Case]) -> Statements:
         claims.update(report.claims)
         words.update(frozenset[str]().union(*(s.words for s in report.sentences)))
         # Who orders is not quoted; that his report counts among the others moves no rate.
-        for s in () if holds_order(case.report.text) else report.sentences:
+        for s in () if orders(case.report.text) else report.sentences:
             if len(s.claims) == 1 and s.abnormal and s.foreign is None:
                 (claim,) = s.claims
                 group = wordings.setdefault(claim, {})

@@ -27,11 +27,13 @@ from retrieval.extraction.sentences import sentence_spans
 from retrieval.mentions import ConceptMention
 from retrieval.records import CaseId
 
-_WORD: Final = re.compile(r"[a-z]+")
-_NAME_LIKE: Final = re.compile(
-    r"(?<=[a-z,;] )[A-Z][a-z]{2,}|^(?!There\b|This\b)[A-Z][a-z]{2,}(?='s\b| (?:has|had|presents|presented|denies)\b)"
+_WORD: Final = re.compile(r"[^\W\d_]+")
+_CAPITALISED: Final = re.compile(
+    r"(?:(?<=[a-z,;] )|(?<=\b[DM]r\. )|(?<=\bMrs\. ))(?:[^\W\d_]['\u2019])?([^\W\d_]{3,})|"
+    r"^(?!There\b|This\b)([^\W\d_]{3,})(?='s\b| (?:has|had|presents|presented|denies)\b)"
 )
-"""A capitalised word inside a sentence, or one that opens it as its subject."""
+"""A word inside a sentence, behind a title, or one that opens the sentence as its subject, in any alphabet. Those in
+capitals throughout are left to the ontology: they are abbreviations far more often than names."""
 _BOTH: Final[Sides] = frozenset({"left", "right"})
 _GOES_ON: Final = frozenset(
     {"unchanged", "persistent", "increased", "decreased", "worsened", "improved", "resolved", "healing"}
@@ -149,7 +151,8 @@ class Sources:
 
     def _unusual(self, text: str) -> frozenset[str]:
         """Words where names stand that neither the index, the ontology nor the request knows."""
-        found = frozenset(word.lower() for word in _NAME_LIKE.findall(text))
+        words = (inside or opens for inside, opens in _CAPITALISED.findall(text))
+        found = frozenset(word.lower() for word in words if word[0].isupper() and not word.isupper())
         return found - self._vocabulary - self._given - _words_of_concepts()
 
 

@@ -161,5 +161,4 @@ class _GivesWay(Halt):
         self._halt.check()
 
     def pause(self) -> None:
-        self._room.give_way()
-        self.check()
+        self._room.give_way(self)

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, Final, Literal, TypeVar
 
+from generation.halt import Halt
 from retrieval.errors import Overloaded
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ ORDER: Final[tuple[Urgency, ...]] = ("interactive", "bulk")
 
 GIVE_WAY_S: Final = 2.0
 """How long bulk work stands back each time at most: it is slowed by people who wait, and never starved."""
+_LOOK_S: Final = 0.1
+"""How often work that stands back looks whether it is still wanted."""
 _LEAST_WAIT_S: Final = 1.0
 """Nobody is told to come back sooner."""
 _FADING: Final = 0.9
@@ -82,17 +85,26 @@ class WaitingRoom:
             self._change.notify_all()
         return future
 
-    def give_way(self) -> None:
-        """Asked by bulk work under way: leave the place to those who wait at a screen, for GIVE_WAY_S at most."""
+    def give_way(self, halt: Halt) -> None:
+        """Asked by bulk work under way: leave the place to those who wait at a screen, for GIVE_WAY_S at most.
+
+        Work with a deadline gives an eighth of what is left of it. Raises what `halt` says.
+        """
+        halt.check()
         with self._change:
             if not self._somebody_waits():
                 return
+            until = time.monotonic() + (GIVE_WAY_S if halt.left is None else min(GIVE_WAY_S, halt.left / 8))
             self._working["bulk"] -= 1
             self._standing_back += 1
             self._change.notify_all()
-            self._change.wait_for(lambda: not self._somebody_waits(), GIVE_WAY_S)
-            self._standing_back -= 1
-            self._working["bulk"] += 1
+            try:
+                while self._somebody_waits() and (left := until - time.monotonic()) > 0:
+                    self._change.wait(min(left, _LOOK_S))
+                    halt.check()
+            finally:
+                self._standing_back -= 1
+                self._working["bulk"] += 1
 
     def waiting(self, urgency: Urgency) -> int:
         """How many wait."""

@@ -158,5 +158,12 @@ def test_a_name_in_a_part_of_an_earlier_report_that_no_prompt_shows_may_be_a_nam
     assert "NAME_LIKE" in codes(said("The heart of Halloway is enlarged.", signed))
 
 
+@pytest.mark.parametrize("name", ["McAlloway", "H\u00e4lloway", "O'Halloway", "Halloway"])
+def test_a_name_is_one_in_any_alphabet_and_with_capitals_inside(name: str) -> None:
+    for text in (f"The effusion seen by {name} is small.", f"The effusion seen by Dr. {name} is small."):
+        assert "NAME_LIKE" in codes(said(text, facts())), text
+    assert "NAME_LIKE" not in codes(said("The PICC line ends in the SVC.", facts()))
+
+
 def test_an_earlier_study_without_a_word_is_none() -> None:
     assert known_by_model(facts(priors=(" ",))).has_prior is False

@@ -5,8 +5,10 @@ import gc
 import io
 import json
 import logging
+import os
 import threading
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -113,3 +115,19 @@ def test_nobody_s_words_are_written(style: Style, what: Any, capfd: pytest.Captu
     if what in (in_a_thread, in_a_task_nobody_waits_for, while_it_is_deleted):
         assert "ValueError" in said[0]
         assert f"{__file__}:" in said[0]
+
+
+def test_lines_that_nobody_reads_hold_nobody_up() -> None:
+    reading, writing = os.pipe()
+
+    def tell() -> None:
+        for number in range(5000):  # a pipe holds 64 KiB
+            told("request", {"number": number, "filler": "x" * 50})
+
+    with suppress(BrokenPipeError), os.fdopen(writing, "w") as to, lines("plain", to):
+        telling = threading.Thread(target=tell, daemon=True)
+        telling.start()
+        telling.join(20)
+        held_up = telling.is_alive()
+        os.close(reading)
+    assert not held_up

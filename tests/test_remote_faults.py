@@ -430,6 +430,30 @@ def test_a_halt_closes_every_connection_at_once(client, stop):
     assert min(passed) < 1.0, passed  # .25 on a machine that does nothing else
 
 
+@pytest.mark.parametrize("due", ["cancelled", "late"])
+def test_a_halt_that_is_due_already_is_said_at_once_and_no_server_is_asked(client, due):
+    with serving(good(4)) as server:
+        generator, halt = client(server.url), Halt(1e-9 if due == "late" else None)
+        if due == "cancelled":
+            halt.cancel()
+        begun = time.monotonic()
+        with pytest.raises(Cancelled if due == "cancelled" else DeadlineExceeded):
+            generator.generate([asked()], {}, None, halt)
+        assert time.monotonic() - begun < 1
+        assert not server.seen
+
+
+def test_a_key_that_no_header_can_carry_is_an_error_and_no_wait():
+    with pytest.raises(RequestError, match="no header"):
+        VllmHttpGenerator(["http://127.0.0.1:9"], "tiny", key=SecretStr("schl\u00fcssel\u2013"))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://127.0.0.1:0", "http://[::1"])
+def test_an_address_that_is_none_is_refused_before_anything_is_asked(url):
+    with pytest.raises(RequestError, match="no http or https URL"):
+        VllmHttpGenerator([url], "tiny")
+
+
 def test_a_listener_that_fails_leaves_nothing_running(client):
     with serving(good(400, pause=0.01)) as server:
         with pytest.raises(ZeroDivisionError):

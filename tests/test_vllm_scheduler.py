@@ -143,6 +143,22 @@ def test_a_group_whose_logits_were_broken_ends_as_an_error_without_the_token_tha
     assert [a.tokens for a in draft.members] == [written, written]
 
 
+@BOTH
+@pytest.mark.parametrize("most", [30, 10])
+def test_what_a_broken_group_had_in_the_cache_is_forgotten_also_where_its_last_token_was_broken(depth, most):
+    here, draft = world(depth), drafted("g", prompts(70, 100), [most, most])
+    here.scheduler._mark = draft.members[0].expected[9]
+    spoilt = []
+    empty = here.scheduler._get_new_block_ids_to_zero
+    here.scheduler._get_new_block_ids_to_zero = lambda: spoilt.extend(here.scheduler._spoilt) or empty()
+    send(here, draft)
+    run(here)
+    send(here, drafted("h", prompts(20, 20), [4, 4]))
+    run(here)
+    assert {a.said for a in draft.members} == {BROKEN}
+    assert len(set(spoilt)) >= 2 * (70 // 32)
+
+
 # What can never be
 
 

@@ -3,7 +3,8 @@ import time
 
 import pytest
 
-from retrieval.errors import Overloaded
+from generation.halt import Halt
+from retrieval.errors import Cancelled, Overloaded
 from service.waiting import WaitingRoom
 
 
@@ -55,7 +56,7 @@ def test_bulk_work_that_gives_way_leaves_its_place_and_takes_it_again():
         begun.set()
         while not room.waiting("interactive"):
             time.sleep(0.001)
-        room.give_way()
+        room.give_way(Halt())
         order.append("bulk")
 
     slow = room.submit(bulk, "bulk")
@@ -72,15 +73,35 @@ def test_bulk_work_that_gives_way_is_not_starved(gate, monkeypatch):
     monkeypatch.setattr("service.waiting.GIVE_WAY_S", 0.05)
     room = WaitingRoom(2)
     asked = room.submit(lambda: gate.wait(10))
-    assert room.submit(lambda: room.give_way() or "done", "bulk").result(5) == "done"
+    assert room.submit(lambda: room.give_way(Halt()) or "done", "bulk").result(5) == "done"
     gate.set()
     asked.result(5)
     room.close()
 
 
+def test_bulk_work_that_stands_back_is_cancelled_at_once_and_hurries_for_its_deadline(gate, monkeypatch):
+    monkeypatch.setattr("service.waiting.GIVE_WAY_S", 30)
+    room, halt = WaitingRoom(2), Halt()
+    room.submit(lambda: gate.wait(20))
+    while not room.working("interactive"):
+        time.sleep(0.001)
+    cancelled = room.submit(lambda: room.give_way(halt), "bulk")
+    while room.working("bulk") or cancelled.done():
+        time.sleep(0.001)
+    halt.cancel()
+    with pytest.raises(Cancelled):
+        cancelled.result(5)
+    assert room.submit(lambda: room.give_way(Halt(2.0)) or "in time", "bulk").result(5) == "in time"
+    assert room.working("bulk") == 0
+    gate.set()
+    room.close()
+
+
 def test_bulk_work_that_stands_back_is_not_replaced_by_more_bulk_work(gate):
     room, begun = WaitingRoom(2), []
-    bulk = [room.submit(lambda n=n: begun.append(n) or (gate.wait(5) and room.give_way()), "bulk") for n in range(4)]
+    bulk = [
+        room.submit(lambda n=n: begun.append(n) or (gate.wait(5) and room.give_way(Halt())), "bulk") for n in range(4)
+    ]
     while not begun:
         time.sleep(0.001)
     asked = room.submit(lambda: (gate.wait(5) and time.sleep(0.3)) or len(begun))

@@ -43,9 +43,12 @@ class Background:
         """`surroundings` are entered on the loop before anything runs there, and left after everything has stopped."""
         self._surroundings = surroundings
         self._ready = Event()
-        self._thread = Thread(target=lambda: asyncio.run(self._stay()), name="prelim-remote", daemon=True)
+        self._fault: BaseException | None = None
+        self._thread = Thread(target=self._begin, name="prelim-remote", daemon=True)
         self._thread.start()
         self._ready.wait()
+        if self._fault is not None:
+            raise self._fault
 
     def run(
         self,
@@ -57,19 +60,23 @@ class Background:
 
         However it ends, what it began has been stopped, or is being stopped.
         """
+        if halt is not None:
+            halt.check()
         heard: SimpleQueue[Told | _Returned[Result] | _Raised] = SimpleQueue()
         tasks: list[asyncio.Task[None]] = []
 
         async def to_the_end() -> None:
-            end: _Returned[Result] | _Raised = _Raised(Cancelled(_CLOSED))
             try:
-                end = _Returned(await work(heard.put))
+                heard.put(_Returned(await work(heard.put)))
             except Exception as error:  # noqa: BLE001  raised again in the caller's thread
-                end = _Raised(error)
-            finally:
-                heard.put(end)
+                heard.put(_Raised(error))
 
-        self._soon(lambda: tasks.append(self._loop.create_task(to_the_end())))
+        def begin() -> None:
+            tasks.append(self._loop.create_task(to_the_end()))
+            # A task that is cancelled, even before its first step, has an end as well; after another it is not heard.
+            tasks[0].add_done_callback(lambda _: heard.put(_Raised(Cancelled(_CLOSED))))
+
+        self._soon(begin)
         ended = False
         try:
             while True:
@@ -109,6 +116,15 @@ class Background:
                 return heard.get(timeout=LISTEN_S)
             if not self._thread.is_alive() and heard.empty():
                 raise Cancelled(_CLOSED)
+
+    def _begin(self) -> None:
+        try:
+            asyncio.run(self._stay())
+        except BaseException as error:
+            if self._ready.is_set():
+                raise
+            self._fault = error  # of the surroundings: raised where it was asked for
+            self._ready.set()
 
     async def _stay(self) -> None:
         self._loop, self._closing = asyncio.get_running_loop(), asyncio.Event()

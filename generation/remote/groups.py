@@ -21,7 +21,7 @@ from generation.remote.background import Background
 from generation.remote.servers import NotBegun, Server, Servers
 from generation.remote.stream import Answer, Call, OtherEnded, open_client, stream
 from generation.steps import carried
-from retrieval.errors import GeneratorUnavailable, Overloaded, PromptTooLong
+from retrieval.errors import GeneratorUnavailable, Overloaded, PromptTooLong, RequestError
 from retrieval.record import Record
 
 CallsOf = Callable[[str], Sequence[Call]]
@@ -57,7 +57,11 @@ class Groups:
     """A client of the servers of one language model; safe to use from several threads."""
 
     def __init__(self, urls: Sequence[str], *, key: SecretStr | None = None, limits: Limits | None = None) -> None:
-        """Starts a thread, and asks no server for anything yet."""
+        """Starts a thread, and asks no server for anything yet; raises RequestError for no address and no key."""
+        if key is not None and not key.get_secret_value().isascii():
+            raise RequestError(
+                "the servers' key holds letters that no header can carry", fix="correct PRELIM_GENERATOR_KEY"
+            )
         self._servers = Servers(urls, time.monotonic)
         self._key = key
         self._limits = limits or Limits()
@@ -104,18 +108,24 @@ class Groups:
         def to(number: int) -> Tell:
             return lambda text: tell((number, text))
 
-        tasks = [asyncio.create_task(self._draft(calls_of, to(number))) for number, calls_of in enumerate(drafts)]
+        waiting = len(drafts)
+        self._waiting += waiting  # before anything is begun, so that whoever comes next sees them
+
+        def seated() -> None:
+            nonlocal waiting
+            waiting -= 1
+            self._waiting -= 1
+
+        tasks = [asyncio.create_task(self._draft(calls_of, to(n), seated)) for n, calls_of in enumerate(drafts)]
         try:
             return await asyncio.gather(*tasks)
         finally:
             await _stopped(tasks)
+            self._waiting -= waiting  # those that never got a place
 
-    async def _draft(self, calls_of: CallsOf, tell: Tell) -> list[Answer]:
-        self._waiting += 1
-        try:
-            await self._places.acquire()
-        finally:
-            self._waiting -= 1
+    async def _draft(self, calls_of: CallsOf, tell: Tell, seated: Callable[[], None]) -> list[Answer]:
+        await self._places.acquire()
+        seated()
         try:
             begun = time.monotonic()
             answers = await self._brought_to_a_server(calls_of, tell)

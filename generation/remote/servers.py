@@ -88,9 +88,13 @@ class Servers:
 
 
 def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise RequestError("a language model server's address is no http or https URL", fix="write http://host:8000")
+    no_url = RequestError("a language model server's address is no http or https URL", fix="write http://host:8000")
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+            raise no_url
+    except ValueError:  # a port that is no number
+        raise no_url from None
     if parts.username or parts.password or parts.query or parts.fragment:
         raise RequestError(
             f"the address of the server on {parts.hostname} carries more than host, port and path",

@@ -228,12 +228,14 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
 
     def update_from_output(self, scheduler_output: Vllm, model_runner_output: Vllm) -> dict[int, EngineCoreOutputs]:
         """What the step gave. Where one member of a group ends, all end, in the same answer."""
+        # vLLM frees a request at its greatest length, and then nobody knows any more which blocks it had.
+        last = {group.id: self._blocks(group) for group in self._groups if any(map(_writes_its_last, group.members))}
         answers: dict[int, EngineCoreOutputs] = super().update_from_output(scheduler_output, model_runner_output)
         said = {output.request_id: output for answer in answers.values() for output in answer.outputs}
         for request_id, output in list(said.items()):
             group = self._groups.of(request_id)
             if group is not None and self._mark is not None and self._mark in output.new_token_ids:
-                self._break(group, said)
+                self._break(group, said, last.get(group.id) or self._blocks(group))
             elif group is not None and output.finish_reason is not None:
                 self._end_together(group, said)
         for client, output in self._unsaid:
@@ -256,16 +258,16 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
             output.finish_reason = member.get_finished_reason()
             output.stop_reason = first.stop_reason if same else ENDED
 
-    def _break(self, group: Group[Request], said: dict[str, EngineCoreOutput]) -> None:
+    def _break(self, group: Group[Request], said: dict[str, EngineCoreOutput], blocks: set[int]) -> None:
         """A group whose logits were broken ends as an error, which servers answer with HTTP 500.
 
         What is not a number in a block of its cache would break whoever gets the block next, since kernels multiply
-        with what they mask; so its blocks are forgotten by the prefix cache and emptied before the next step.
+        with what they mask; so its blocks are forgotten by the prefix cache and, on a CPU, emptied before the next
+        step. A GPU's runners empty blocks for Mamba only: whether its attention kernels need it was not tried.
         """
         self._groups.forget(group)
         self.counts.broken += 1
         cache = self.kv_cache_manager
-        blocks = {block for m in group.members for kind in cache.get_block_ids(m.request_id) for block in kind}
         for member in group.members:
             super().finish_requests(member.request_id, RequestStatus.FINISHED_ERROR)
             if (output := said.get(member.request_id)) is None:
@@ -278,8 +280,13 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
         cache.block_pool.evict_blocks(free)
         self._spoilt += free
 
+    def _blocks(self, group: Group[Request]) -> set[int]:
+        """Of the KV cache, all that the members hold."""
+        ids = self.kv_cache_manager.get_block_ids
+        return {block for member in group.members for kind in ids(member.request_id) for block in kind}
+
     def _get_new_block_ids_to_zero(self) -> list[int] | None:
-        """Blocks that the runner empties before it computes the step; the second runner does so for Mamba only."""
+        """Blocks that the CPU's runner empties before it computes the step."""
         spoilt, self._spoilt = self._spoilt, []
         blocks: list[int] = super()._get_new_block_ids_to_zero() or []
         return (blocks if self.use_v2_model_runner else [*blocks, *spoilt]) or None
@@ -317,6 +324,12 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
 
 class GroupAsyncScheduler(GroupScheduler, AsyncScheduler):  # type: ignore[misc]
     """The same for engines that plan a step while the one before is still being computed."""
+
+
+def _writes_its_last(request: Request) -> bool:
+    """Whether the token that it is given now reaches its greatest length."""
+    reached: bool = request.num_output_tokens + 1 >= request.max_tokens
+    return reached
 
 
 def _left(request: Request, computed: int) -> int:

@@ -1,7 +1,8 @@
 """Lines on standard error, for people or as JSON: what happened, when, and under which number; ids, counts and codes.
 
-Our own lines are written out of fixed words and named facts. Whatever else is logged in this process, and every error
-that nobody foresaw, is told by its kind and place alone: the words of others may hold anything that was sent.
+They are written by a thread of their own: whoever stops reading them must not stop the service. Our own lines are made of
+fixed words and named facts. Whatever else is logged in this process, and every error that nobody foresaw, is told by its
+kind and place alone: the words of others may hold anything that was sent.
 """
 
 import json
@@ -9,8 +10,9 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from queue import Full, Queue
 from types import TracebackType
 from typing import Any, Final, Literal, TextIO, get_args
 
@@ -19,13 +21,16 @@ Style = Literal["plain", "json", "none"]
 STYLES: Final[tuple[Style, ...]] = get_args(Style)
 _OURS: Final = ("service", "generation", "prompts", "retrieval", "indexing")
 _LOG: Final = logging.getLogger(__name__)
+_AHEAD: Final = 10_000
+"""Lines that may wait to be written; further ones are lost."""
+_LAST_WORDS_S: Final = 2.0
+"""How long the end waits for lines to be written."""
 
 
 @contextmanager
 def lines(style: Style, to: TextIO | None = None) -> Iterator[None]:
     """Write lines for as long as this is entered; what Python would print of an error in a thread is one, too."""
-    handler = logging.StreamHandler(to or sys.stderr)
-    handler.setFormatter(_Json() if style == "json" else _Plain())
+    handler = _Queued(to or sys.stderr, _Json() if style == "json" else _Plain())
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in _OURS]
     before = [(each, each.level) for each in ours]
     hooks = threading.excepthook, sys.unraisablehook
@@ -41,6 +46,7 @@ def lines(style: Style, to: TextIO | None = None) -> Iterator[None]:
         threading.excepthook, sys.unraisablehook = hooks
         logging.captureWarnings(False)
         root.removeHandler(handler)
+        handler.close()
         for each, level in before:
             each.setLevel(level)
 
@@ -67,6 +73,34 @@ def place_of(error: BaseException) -> str:
 def _uncaught(error: BaseException | None) -> None:
     if error is not None and not isinstance(error, SystemExit):
         unforeseen(error, "")
+
+
+class _Queued(logging.Handler):
+    """Hands lines to a thread that writes them, and waits for nobody."""
+
+    def __init__(self, to: TextIO, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._to, self._formatter = to, formatter
+        self._queue: Queue[logging.LogRecord | None] = Queue(_AHEAD)
+        self._thread = threading.Thread(target=self._write, name="prelim-lines", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(Full):
+            self._queue.put_nowait(record)
+
+    def close(self) -> None:
+        with suppress(Full):
+            self._queue.put_nowait(None)
+        self._thread.join(_LAST_WORDS_S)
+        super().close()
+
+    def _write(self) -> None:
+        while (record := self._queue.get()) is not None:
+            # A line that cannot be written is lost: there is nowhere to say so.
+            with suppress(OSError, ValueError):
+                self._to.write(self._formatter.format(record) + "\n")
+                self._to.flush()
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
