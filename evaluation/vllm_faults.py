@@ -221,7 +221,8 @@ class Faults:
         for thread in staying:
             thread.join(STUCK_S)
         assert len(ended) == 2, "members whose other had gone were not ended"
-        assert {each["finish_reason"] for each in ended} <= {"abort", "stop"}, "they ended as if nothing had happened"
+        why = {each["finish_reason"] for each in ended}
+        assert why <= {"abort", "stop"}, f"they ended as if nothing had happened ({', '.join(sorted(why))})"
 
     def _never_comes(self, rng: Random) -> None:
         group = secrets.token_hex(16)

@@ -3,6 +3,10 @@
 A line is on disk before its study counts as done; a run that was killed goes on where it was and makes no draft twice.
 What a study's own files or request are at fault for is a line, too; what may succeed later is no line and is tried
 again by the next run. A draft is the one that `prelim draft` makes of the same study.
+
+A file that is missing or cannot be opened may be there later: its storage may be away. So its study is tried again by
+every run, which tells the code and ends with status 75; that goes for a file that never existed, too, since nobody can
+tell the two apart and a line would stand for ever. A file that was opened and found damaged is a line.
 """
 
 import fcntl
@@ -26,12 +30,15 @@ from generation.writer import Fallback
 from prompts.render import TEMPLATES
 from retrieval.errors import (
     BrokenLogits,
+    InvalidStudy,
     OperatorError,
     PrelimError,
     RequestError,
     StoreBusy,
     StoreFull,
+    StoreUnavailable,
     UnfinishedBuild,
+    UnreadableImage,
 )
 from retrieval.record import Record
 from service.bulk_input import BadLine, BulkStudy, studies_in
@@ -150,8 +157,8 @@ def bulk(front: Front, source: Path, out: Path, *, usual: DraftRequest, at_once:
     """Draft every study that has no line yet, `at_once` at a time; the tally whenever it has changed.
 
     Raises InvalidManifest, StoreBusy where another run writes to `out`, UnfinishedBuild where `out` was begun with
-    other settings, StoreFull where a line cannot be written, and what ends every draft alike; what is written stays,
-    and whoever closes the iterator stops the drafts under way.
+    other settings, StoreFull where a line cannot be written, StoreUnavailable where their files have gone, and
+    what ends every draft alike; what is written stays, and whoever closes the iterator stops the drafts under way.
     """
     tally, end = Tally(), Halt()
     under_way: dict[Future[Draft], str] = {}
@@ -213,6 +220,9 @@ def _line(study: str, ended: Future[Draft], tally: Tally) -> BulkLine | None:
     try:
         draft = ended.result()
     except RequestError as error:
+        if _unopened(error):
+            tally.again[error.code] += 1
+            return None
         tally.faulty[error.code] += 1
         return BulkLine(study=study, fault=Fault(code=error.code, what=error.unquoted, fix=error.fix))
     except PrelimError as error:
@@ -232,8 +242,21 @@ def _line(study: str, ended: Future[Draft], tally: Tally) -> BulkLine | None:
     return BulkLine(study=study, draft=draft)
 
 
+def _unopened(error: BaseException | None) -> bool:
+    """Whether a file is missing or cannot be opened, as opposed to one that was opened."""
+    if isinstance(error, InvalidStudy):
+        return isinstance(error.__context__, OSError)
+    # Of what went wrong in a decoder's process, the code and these words are all that is known here.
+    return isinstance(error, UnreadableImage) and error.what.startswith("the file cannot be opened")
+
+
 def _named(error: BaseException | None) -> PrelimError:
-    """What ends a run, as one of our errors: the words of another may hold anything of the studies."""
+    """What ends a run, as one of our errors: the words of another, and paths, may hold anything of the studies."""
+    if _unopened(error):
+        return StoreUnavailable(
+            "files of one study after another are missing or cannot be opened",
+            fix="see whether their storage is there, and start the same command again",
+        )
     if isinstance(error, PrelimError):
         return error
     where = "unknown" if error is None else f"{type(error).__name__} at {place_of(error)}"

@@ -71,15 +71,16 @@ def studies_in(source: Path, usual: DraftRequest | None = None) -> Iterator[Bulk
 
 def _in_folder(folder: Path, usual: DraftRequest) -> Iterator[BulkStudy | BadLine]:
     try:
-        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        # All of it now: later, where the folder's storage has gone away, what is left would look like nothing.
+        visible = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        found = [path for path in visible if path.is_dir() or path.is_file()]
     except OSError as error:
         raise InvalidManifest(f"{folder} cannot be looked at", fix="give it read permission") from error
     for number, path in enumerate(found, 1):
-        if path.is_dir() or path.is_file():
-            try:
-                yield BulkStudy(study=path.name, images=(str(path),), request=usual)
-            except ValidationError:  # bytes of another encoding
-                yield BadLine(study=f"entry {number}", what="its file name is no text")
+        try:
+            yield BulkStudy(study=path.name, images=(str(path),), request=usual)
+        except ValidationError:  # bytes of another encoding
+            yield BadLine(study=f"entry {number}", what="its file name is no text")
 
 
 def _in_manifest(manifest: Path, usual: DraftRequest) -> Iterator[BulkStudy | BadLine]:

@@ -5,7 +5,6 @@ is refused before it is all there. Archives are not opened. How files travel is 
 """
 
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from anyio import to_thread
 
 from retrieval.errors import ImageTooLarge, InvalidStudy, StoreFull, UnsupportedImage
 from retrieval.study import MAX_IMAGES
+from service.temporary import upload_folder
 
 MAX_FILE_BYTES: Final = 256 * 2**20
 """Of one file; a chest radiograph has less than 40 MB as it is stored."""
@@ -57,8 +57,13 @@ class Uploaded:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def no_room() -> StoreFull:
+    """What is told where the disk takes no more of what is sent."""
+    return StoreFull("the images could not be put down", fix="make room for temporary files")
+
+
 async def received(files: Sequence[Incoming], spool: Path | None = None) -> Uploaded:
-    """The files on disk, below `spool` or where temporary files go; whoever calls has them removed.
+    """The files on disk, below `spool` or the folder of this process; whoever calls has them removed.
 
     Raises InvalidStudy for no file or too many, ImageTooLarge, UnsupportedImage for an archive, StoreFull.
     """
@@ -66,7 +71,10 @@ async def received(files: Sequence[Incoming], spool: Path | None = None) -> Uplo
         raise InvalidStudy("no image was sent", fix="send the images of one study as `images`")
     if len(files) > MAX_IMAGES:
         raise InvalidStudy(f"more than {MAX_IMAGES} images are more than one study", fix=f"send at most {MAX_IMAGES}")
-    uploaded = Uploaded(Path(tempfile.mkdtemp(prefix="prelim-upload-", dir=spool)))
+    try:
+        uploaded = Uploaded(upload_folder(spool))
+    except OSError as error:
+        raise no_room() from error
     try:
         left = MAX_UPLOAD_BYTES
         for number, file in enumerate(files):
@@ -75,7 +83,7 @@ async def received(files: Sequence[Incoming], spool: Path | None = None) -> Uplo
             uploaded.paths.append(path)
     except OSError as error:
         uploaded.remove()
-        raise StoreFull("the images could not be put down", fix="make room for temporary files") from error
+        raise no_room() from error
     except BaseException:
         uploaded.remove()
         raise

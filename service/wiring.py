@@ -28,6 +28,7 @@ from service.desk import Desk
 from service.front import Front, Jobs
 from service.images import Viewer
 from service.keys import read_keys
+from service.temporary import remove_left_behind
 from service.waiting import WaitingRoom
 
 
@@ -102,7 +103,8 @@ def open_front(
     `spool` for their images, `images` what the paths of the index's images are relative to; `at_once` drafts are worked
     on and `waiting` more may wait. Raises RequestError, and the errors of `open_desk`, `load_writer` and `JobStore`.
     """
-    # 1. What was asked for, before anything large is opened.
+    # 1. What was asked for, before anything large is opened; what killed processes have left goes.
+    remove_left_behind()
     known = None if keys is None else read_keys(keys)
     if images is not None and not images.is_dir():
         raise RequestError("the folder of images is not there", fix="give the folder that the manifest lies in")
@@ -152,7 +154,8 @@ def _kept(jobs: str, spool: Path | None) -> tuple[str, Path]:
     url = jobs if "://" in jobs else f"sqlite:///{Path(jobs).resolve()}"
     if spool is None and "://" in jobs:
         raise RequestError("jobs in a database need a folder for their images", fix="name one with --spool")
-    folder = spool or Path(jobs).resolve().parent / "jobs-images"
+    # Named after the file of jobs: the jobs of each file remove, in time, what lies in their folder for none of them.
+    folder = spool or Path(f"{Path(jobs).resolve()}.images")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

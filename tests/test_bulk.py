@@ -1,19 +1,22 @@
 """`prelim bulk` as a person types it: every study once, the same drafts as alone, and going on after anything."""
 
 import json
+import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import service.bulk as bulk_module
 from generation.draft import Draft
-from retrieval.errors import BrokenLogits, StoreCorrupt
+from retrieval.errors import BrokenLogits, StoreCorrupt, StoreUnavailable
 from service.__main__ import main as prelim
 from service.bulk import BulkLine
 from service.bulk import bulk as run_of
@@ -120,11 +123,14 @@ def test_faults_of_files_and_requests_are_lines_and_what_may_succeed_later_is_no
     source: Path, names: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken.png").write_bytes((source / names[0]).read_bytes()[:2000])
+    # A socket is there and cannot be opened, also by root.
+    os.mknod(tmp_path / "closed", stat.S_IFSOCK | 0o600)
     image = str(source / names[0])
     rows = [
         {"study": "a", "images": [image]},
         {"study": "broken", "images": ["broken.png"]},
         {"study": "absent", "images": ["absent.png"]},
+        {"study": "closed", "images": ["closed"]},
         {"study": "nowhere", "images": ["x\0y"]},
         {"study": "asks", "images": [image], "request": {"written_by": "language_model"}},
         "{no json, with a secret",
@@ -134,18 +140,53 @@ def test_faults_of_files_and_requests_are_lines_and_what_may_succeed_later_is_no
     out = tmp_path / "drafts.jsonl"
     status, summary, _ = bulk(manifest(tmp_path, *rows), out, capsys)
     assert status == 75
-    assert (summary["drafted"], summary["again"]) == (1, {"DEADLINE_EXCEEDED": 1})
-    assert summary["faulty"] == {"UNREADABLE_IMAGE": 1, "INVALID_STUDY": 2, "REQUEST": 1, "INVALID_MANIFEST": 2}
+    again = {"DEADLINE_EXCEEDED": 1, "INVALID_STUDY": 1, "UNREADABLE_IMAGE": 1}
+    assert (summary["drafted"], summary["again"]) == (1, again)
+    assert summary["faulty"] == {"UNREADABLE_IMAGE": 1, "INVALID_STUDY": 1, "REQUEST": 1, "INVALID_MANIFEST": 2}
     faults = {study: BulkLine.model_validate_json(line).fault for study, line in lines_of(out).items()}
-    assert set(faults) == {"a", "broken", "absent", "nowhere", "asks", "line 6", "line 7"}
+    assert set(faults) == {"a", "broken", "nowhere", "asks", "line 7", "line 8"}
     assert faults["broken"] is not None
     assert faults["broken"].code == "UNREADABLE_IMAGE"
     assert "secret" not in out.read_text()
     # The next run tries again what may succeed, and nothing else.
     rows[-1] = {"study": "late", "images": [image]}
+    (tmp_path / "closed").unlink()
+    for name in ("absent.png", "closed"):
+        shutil.copy(image, tmp_path / name)
     status, summary, _ = bulk(manifest(tmp_path, *rows), out, capsys)
-    assert (status, summary["drafted"], summary["known"], summary["faulty"]) == (0, 1, 7, {})
+    assert (status, summary["drafted"], summary["known"], summary["faulty"]) == (0, 3, 6, {})
     assert drafts(out)["late"] == drafts(out)["a"]
+
+
+@pytest.mark.parametrize("kind", ["manifest", "folder"])
+def test_storage_that_goes_away_ends_a_run_and_costs_no_study_its_draft(
+    kind: str,
+    source: Path,
+    names: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bulk_module, "GIVE_UP", 3)
+    storage, away, out = tmp_path / "storage", tmp_path / "away", tmp_path / "drafts.jsonl"
+    shutil.copytree(source, storage)
+    rows = [{"study": name, "images": [f"storage/{name}"]} for name in names]
+    given = storage if kind == "folder" else manifest(tmp_path, *rows)
+    with (
+        open_front(str(collection() / "index")) as front,
+        closing(run_of(front, given, out, usual=DraftRequest(view="PA"), at_once=1)) as run,
+    ):
+        next(run)
+        storage.rename(away)
+        with pytest.raises(StoreUnavailable, match="missing or cannot be opened") as ended:
+            for _ in run:
+                pass
+    assert str(tmp_path) not in str(ended.value)
+    assert 0 < len(lines_of(out)) < UNSEEN
+    assert None not in drafts(out).values()
+    away.rename(storage)
+    status, summary, _ = bulk(given, out, capsys)
+    assert (status, summary["faulty"], sorted(lines_of(out))) == (0, {}, names)
 
 
 def test_a_manifest_s_own_request_goes_before_what_the_command_asks(

@@ -29,6 +29,16 @@ def test_a_folder_s_studies_are_its_entries_in_order_but_no_hidden_or_special_on
     assert count_studies(tmp_path) == 2
 
 
+def test_studies_of_a_folder_that_has_gone_since_it_was_looked_at_are_still_studies(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "studies" / name).touch()
+    found = studies_in(tmp_path / "studies")
+    next(found)
+    (tmp_path / "studies").rename(tmp_path / "away")
+    assert [study.study for study in found] == ["b", "c"]
+
+
 def test_a_file_name_that_is_no_text_is_a_bad_line(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (tmp_path / os.fsdecode(b"\xff\xfe")).touch()

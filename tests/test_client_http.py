@@ -19,6 +19,7 @@ from retrieval.errors import (
 )
 from service.client.http import HttpClient
 from service.front import Front
+from service.http.drafts import _event
 from service.request import DraftRequest
 from tests.http_serving import collection, served
 from tests.test_http_drafts import until
@@ -78,6 +79,21 @@ def test_who_is_told_to_come_again_comes_again(service: Served) -> None:
     assert prelim.draft([collection() / FILE]).status == "drafted"
     assert front.room.refused("interactive") > before
     assert time.monotonic() - began >= 1
+
+
+def test_line_ends_that_only_unicode_knows_do_not_break_the_stream(service: Served) -> None:
+    prelim, _ = service
+    draft = prelim.draft([collection() / FILE])
+    odd = draft.sentences[0].model_copy(update={"text": "Clear\u2028lungs\u2029on\u0085both sides."})
+    draft = draft.model_copy(update={"sentences": (odd, *draft.sentences[1:])})
+    told = _event("draft", 0, draft.model_dump_json()).encode()
+    pieces = (told[at : at + 7] for at in range(0, len(told), 7))  # some end within a letter
+    over = HttpClient("http://proxy.invalid")
+    over._http = httpx.Client(
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, content=pieces)), base_url="http://proxy.invalid"
+    )
+    with over:
+        assert [*over.stream([collection() / FILE])] == [draft]
 
 
 @pytest.mark.parametrize(

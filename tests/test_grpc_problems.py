@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 import retrieval.errors
@@ -31,6 +33,8 @@ from tests.test_http_problems import CANARY, problem
 
 ROOT = Path(__file__).parent.parent
 PROTO = "service/grpc/prelim_v1.proto"
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+Status = health_pb2.HealthCheckResponse
 NAMED_4XX = {
     "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "OUT_OF_RANGE", "FAILED_PRECONDITION",
 }  # fmt: skip
@@ -146,6 +150,38 @@ def test_only_a_known_key_with_the_scope_is_let_in_before_a_message_is_read(tmp_
         problem(client.get("/v1/cases/x"), 401, "UNAUTHENTICATED")
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_of_a_stranger_no_message_is_read_where_no_key_is_needed_either(tmp_path: Path) -> None:
+    secret, entry = new_key("known", frozenset(["check"]))
+    (tmp_path / "keys.json").write_text(json.dumps([entry.model_dump(mode="json")]))
+    answered = threading.Event()
+
+    def never() -> Iterator[bytes]:
+        answered.wait(20)
+        yield from ()
+
+    with grpc_served(keys=tmp_path / "keys.json") as (channel, _, _):
+        try:
+            for name in ("Check", "Watch"):
+                told = channel.stream_stream(f"/grpc.health.v1.Health/{name}")(never(), timeout=10)
+                assert health_pb2.HealthCheckResponse.FromString(next(told)).status == Status.SERVING
+                told.cancel()
+            told = channel.stream_stream("/prelim.v1.About/GetCapabilities")(never(), timeout=10)
+            assert v1.Capabilities.FromString(next(told)).cases
+            told = channel.stream_stream(REFLECTION)(never(), timeout=10)
+            with pytest.raises(grpc.RpcError) as error:
+                next(told)
+            assert refusal(error.value)[:2] == ("UNAUTHENTICATED", "UNAUTHENTICATED")
+        finally:
+            answered.set()
+        # Who has a key is read: parts are looked for by name, and the services are listed.
+        known, asked = [("authorization", f"Bearer {secret}")], health_pb2.HealthCheckRequest(service="nobody")
+        with pytest.raises(grpc.RpcError) as error:
+            health_pb2_grpc.HealthStub(channel).Check(asked, metadata=known)
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+        listed = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+        assert b"prelim.v1.Drafts" in next(channel.stream_stream(REFLECTION)(iter([listed]), metadata=known))
 
 
 def refused(call: grpc.StreamStreamMultiCallable, metadata: list[tuple[str, str]]) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def test_the_command_says_that_it_ends_lets_what_was_begun_end_and_prints_nothin
             ]
         assert process.wait(40) == 0
     assert (tmp_path / "err").read_text().count("\n") == 1
-    assert not [*tmp_path.glob("prelim-upload-*")]
+    assert not [*tmp_path.glob("prelim-uploads-*/*")]
 
 
 def test_another_address_than_this_machine_s_needs_keys(capsys: pytest.CaptureFixture[str]) -> None:

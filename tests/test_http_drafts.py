@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from generation.draft import Draft, DraftEvent
+from service import temporary
 from service.__main__ import main as prelim
 from service.front import Front
 from tests.dicom_files import dataset, ramp, save
@@ -24,6 +25,7 @@ Served = tuple[httpx.Client, Front]
 def _uploads_of_these_tests_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("uploads")))
+        temporary._own.cache_clear()  # an earlier test's may be elsewhere, where nobody would look
         yield
 
 
@@ -49,7 +51,7 @@ def until(condition: Any, seconds: float = 5.0) -> float:
 
 
 def left_behind() -> list[Path]:
-    return [*Path(tempfile.gettempdir()).glob("prelim-upload-*")]
+    return [*Path(tempfile.gettempdir()).glob("prelim-uploads-*/*")]
 
 
 def test_one_dicom_gets_the_same_draft_from_the_command_and_over_http(

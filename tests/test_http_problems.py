@@ -2,6 +2,7 @@
 
 import json
 import logging
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,33 @@ def test_files_that_are_no_images_are_refused_by_name(client: httpx.Client) -> N
     ):
         for path, part in (("/v1/drafts", "images"), ("/v1/similar-cases/of-study", "images"), ("/v1/images", "image")):
             problem(client.post(path, files={part: ("../../etc/passwd", content)}), status, code)
+
+
+@pytest.fixture
+def full() -> Iterator[None]:
+    """A disk that takes no file of more than 64 KB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [2**17, 2**21], ids=["while it is copied", "while the form comes in"])
+def test_a_disk_that_is_full_is_told_as_such_wherever_it_fills(client: httpx.Client, full: None, size: int) -> None:
+    for path, part in (("/v1/drafts", "images"), ("/v1/similar-cases/of-study", "images"), ("/v1/images", "image")):
+        problem(client.post(path, files={part: ("a", bytes(size))}), 507, "STORE_FULL")
+
+
+def test_a_disk_that_takes_no_folder_is_told_as_full(service: Served, tmp_path: Path) -> None:
+    client, front = service
+    spool = front.kept_jobs.spool
+    away = spool.rename(tmp_path / "away")
+    try:
+        problem(client.post("/v1/jobs", files=unseen()), 507, "STORE_FULL")
+    finally:
+        away.rename(spool)
 
 
 def canaries(tmp_path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -62,7 +62,7 @@ def test_the_command_serves_from_the_first_request_says_nothing_of_what_was_sent
     assert "serving on" in first
     assert sum(" info request " in line for line in lines) == 4
     assert not [line for line in lines if not re.search(" info (request|draft) ", line)]
-    assert not [*tmp_path.glob("prelim-upload-*")]
+    assert not [*tmp_path.glob("prelim-uploads-*/*")]
     # The job is there still, and the next process makes it.
     with command(tmp_path, "--jobs", str(tmp_path / "jobs.sqlite")) as (_, address):
         until = time.monotonic() + 60

@@ -168,22 +168,35 @@ def test_a_job_of_another_version_fails_and_holds_nobody_up(store: JobStore, tmp
     assert fault.code == "UNREADABLE_JOB"
 
 
-def test_folders_of_no_living_job_are_removed_and_others_stay(store: JobStore, tmp_path: Path) -> None:
+def test_uploads_of_no_living_job_are_removed_and_others_stay(store: JobStore, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
-    waiting = submit(store, spool, "living")
-    (spool / "orphan").mkdir()
-    (spool / "prelim-upload-x").mkdir()
+    waiting = submit(store, spool, "prelim-upload-living")
+    (spool / "prelim-upload-orphan").mkdir()
     stuck = Desk(until_halted)
     with running(store, spool, stuck, abandoned_s=0):
         while not stuck.begun:
             time.sleep(0.01)
-        assert [folder.name for folder in spool.iterdir()] == ["living"]
+        assert [folder.name for folder in spool.iterdir()] == ["prelim-upload-living"]
     # A submission under way has a folder and no job yet.
-    (spool / "under-way").mkdir()
+    (spool / "prelim-upload-under-way").mkdir()
     with running(store, spool, stuck):
         time.sleep(0.3)
-        assert (spool / "under-way").exists()
+        assert (spool / "prelim-upload-under-way").exists()
     assert store.get(waiting, owner="o").state == "queued"
+
+
+def test_what_is_no_upload_stays_in_a_folder_that_was_named_as_the_spool(store: JobStore, tmp_path: Path) -> None:
+    spool = tmp_path / "data"
+    for name in ("index", "prelim-uploads-of-a-process", "prelim-upload-orphan"):
+        (spool / name).mkdir(parents=True)
+        (spool / name / "cases").write_bytes(b"of years")
+    with running(store, spool, Desk(until_halted), abandoned_s=0):
+        until = time.monotonic() + 5
+        while (spool / "prelim-upload-orphan").exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert (spool / "index/cases").exists()
+    assert (spool / "prelim-uploads-of-a-process/cases").exists()
 
 
 def test_jobs_that_ended_are_forgotten_in_time(store: JobStore, tmp_path: Path) -> None:

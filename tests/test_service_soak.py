@@ -73,7 +73,7 @@ def test_an_hour_of_callers_leaves_no_memory_and_no_file_behind(tmp_path):
                     break
                 time.sleep(PAUSE_S)
             until = time.monotonic() + 60
-            while [*(tmp_path / "tmp").glob("prelim-upload-*"), *(tmp_path / "jobs-images").iterdir()]:
+            while [*(tmp_path / "tmp").glob("prelim-uploads-*/*"), *(tmp_path / "jobs.sqlite.images").iterdir()]:
                 assert time.monotonic() < until, "files of requests that have ended"
                 time.sleep(1)
     finally:

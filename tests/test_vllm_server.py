@@ -30,6 +30,8 @@ from tests.tiny_models import FOUR, batched, checkpoint, drawn_request, need_mod
 
 IMAGES = pictures(seed=5)
 MIXTURE = ("grounded", "ccd", "vcd", "m3id", FOUR, "icd", "cad", "grounded", "plain", "prompt", FOUR, "grounded")
+LONG = drawn_request(4, sees=False, preset="ccd", max_new_tokens=1500)
+"""A draft that does not end before its length."""
 SOAK = Path(__file__).parent.parent / "evaluation" / "measured" / "soak-vllm-faults.json"
 
 pytestmark = pytest.mark.slow
@@ -182,7 +184,6 @@ def test_a_prompt_too_long_is_named_before_a_token_and_its_others_are_freed(serv
 def test_a_halt_reaches_the_engine_at_once(server, client, stop):
     """The quickest of four, since other work shares the machine; an engine that is not told would take seconds."""
     passed = []
-    long = [drawn_request(4, sees=False, preset="ccd", max_new_tokens=1500)] * 4  # it ends after all of these tokens
     for _ in range(4):
         halt, turned = Halt(None if stop == "cancel" else 1.0), [time.monotonic() + 1.0]
 
@@ -195,7 +196,7 @@ def test_a_halt_reaches_the_engine_at_once(server, client, stop):
                 halt.cancel()
 
         with pytest.raises(Cancelled if stop == "cancel" else DeadlineExceeded):
-            client().generate(long, {}, hear, halt)
+            client().generate([LONG] * 4, {}, hear, halt)
         assert server.idle_within(5) is not None
         passed.append(time.monotonic() - turned[-1])
     assert min(passed) < 1.0, passed  # .25 on a machine that does nothing else
@@ -273,9 +274,8 @@ def test_a_killed_server_ends_what_it_writes_and_what_comes_after_with_an_honest
     """The last test of this file: there is no server after it."""
     generator = client()
     begun = threading.Event()
-    long = [drawn_request(seed, sees=True, preset="grounded", max_new_tokens=1500) for seed in range(3)]
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(generator.generate, long, IMAGES, lambda *_: begun.set())
+        call = pool.submit(generator.generate, [LONG] * 3, {}, lambda *_: begun.set())
         assert begun.wait(60)
         server.kill()
         killed = time.monotonic()
@@ -283,4 +283,4 @@ def test_a_killed_server_ends_what_it_writes_and_what_comes_after_with_an_honest
             call.result(10)
         assert time.monotonic() - killed < 5  # a silent server would be waited for three times as long
     with pytest.raises(GeneratorUnavailable, match=r"takes no connection|none of 1"):
-        generator.generate(long[:1], IMAGES)
+        generator.generate([LONG], {})

@@ -189,12 +189,16 @@ def _form(images: Images, asked: DraftRequest | SearchRequest) -> dict[str, Any]
 def _events(answer: httpx.Response) -> Iterator[tuple[str, str]]:
     """Name and data of each server-sent event."""
     name = ""
-    for line in answer.iter_lines():
-        field, _, value = line.partition(": ")
-        if field == "event":
-            name = value
-        elif field == "data":
-            yield name, value
+    rest = b""
+    for chunk in answer.iter_bytes():
+        # Not by httpx: it ends lines at U+2028 and others too, which may stand in JSON as they are.
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            field, _, value = line.decode().partition(": ")
+            if field == "event":
+                name = value
+            elif field == "data":
+                yield name, value
 
 
 def _error(answer: httpx.Response) -> PrelimError:

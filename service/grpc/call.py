@@ -6,7 +6,7 @@ gateway, so no page from elsewhere can ask through one, as it might over HTTP.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -23,7 +23,7 @@ from service.faults import invalid
 from service.front import Front
 from service.grpc import prelim_v1_pb2 as v1
 from service.grpc.statuses import status_of, told_of
-from service.keys import Scope, holder
+from service.keys import Key, Scope, holder
 from service.observe.requests import watched
 from service.request import DraftRequest
 from service.uploads import MAX_BODY_BYTES, Incoming
@@ -35,7 +35,7 @@ MAX_MESSAGE_BYTES: Final = 64 * 2**20 + MAX_BODY_BYTES
 message as a whole and takes more than four times its size for a moment (measured). A chest radiograph has less than
 40 MB."""
 LONGEST_S: Final = 3600.0
-"""A deadline further away is as good as none; drafts end by then."""
+"""A call's deadline further away is as good as none; drafts end by then."""
 _LARGE: Final = 2**20
 """Bytes from which a message is parsed beside the loop."""
 
@@ -108,7 +108,8 @@ class Call(Generic[Asked]):
     def halt(self, asked: DraftRequest) -> Halt:
         """When to give up: the earlier of the call's deadline and the request's, else the service's own."""
         left = self.context.time_remaining()
-        named = [seconds for seconds in (asked.deadline_s, left) if seconds is not None and seconds < LONGEST_S]
+        left = None if left is None or left >= LONGEST_S else left
+        named = [seconds for seconds in (asked.deadline_s, left) if seconds is not None]
         return Halt(min(named) if named else self.front.deadline_s)
 
 
@@ -155,7 +156,7 @@ def handler(
     """What gRPC calls for a method; `scope` is None for what is asked without a key."""
 
     async def answered(_: object, context: Context) -> None:
-        metadata = _metadata(context)
+        metadata = metadata_of(context.invocation_metadata())
         with watched("grpc", route, traceparent=metadata.get("traceparent")) as watch:
             context.set_trailing_metadata((("x-trace-id", watch.trace_id),))
             try:
@@ -187,15 +188,25 @@ def _unless_gone() -> Iterator[None]:
         raise Cancelled("the caller has gone") from None
 
 
-def _let_in(front: Front, metadata: dict[str, str], scope: Scope) -> None:
+def asker(keys: tuple[Key, ...] | None, metadata: Mapping[str, str]) -> Key | None:
+    """Whose key came before the first message; None for a stranger."""
     kind, _, secret = metadata.get("authorization", "").partition(" ")
-    key = holder(front.keys, secret.strip() if kind.lower() == "bearer" else None)
+    return holder(keys, secret.strip() if kind.lower() == "bearer" else None)
+
+
+def no_key() -> Unauthenticated:
+    """What a stranger is told."""
+    return Unauthenticated("no key was sent, or one that is not known", fix="send authorization: Bearer and a key")
+
+
+def _let_in(front: Front, metadata: Mapping[str, str], scope: Scope) -> None:
+    key = asker(front.keys, metadata)
     if key is None:
-        raise Unauthenticated("no key was sent, or one that is not known", fix="send authorization: Bearer and a key")
+        raise no_key()
     if scope not in key.scopes:
         raise Forbidden("the key is not for this", fix="use a key that has the scope")
 
 
-def _metadata(context: Context) -> dict[str, str]:
+def metadata_of(sent: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
     """Metadata of text; of a name that comes twice the last."""
-    return {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return {name: value for name, value in sent or () if isinstance(value, str)}

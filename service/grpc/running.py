@@ -22,6 +22,7 @@ from service.front import Front
 from service.grpc import cases, drafts
 from service.grpc import prelim_v1_pb2 as v1
 from service.grpc.call import MAX_MESSAGE_BYTES, Answer, Call, handler
+from service.grpc.strangers import Strangers
 from service.keys import Scope
 
 T = TypeVar("T")
@@ -100,11 +101,13 @@ class GrpcFace:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _bound(self, address: str) -> int:
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._strangers = Strangers()
+        self._server = grpc.aio.server(interceptors=[self._strangers], options=_OPTIONS)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         return self._server.add_insecure_port(address)
 
     async def _started(self, front: Front) -> None:
+        self._strangers.keys = front.keys
         services = v1.DESCRIPTOR.services_by_name
         names = [f"{PACKAGE}.{name}" for name in services]
         for service in services.values():

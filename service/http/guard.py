@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from fastapi import HTTPException, Request, Response, params
+from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import AwaitableOrContextManager  # type: ignore[attr-defined]
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +20,7 @@ from retrieval.study import MAX_IMAGES
 from service.http.keys import AsksFor
 from service.http.problems import answer, of_status
 from service.keys import is_loopback
-from service.uploads import MAX_BODY_BYTES, MAX_UPLOAD_BYTES
+from service.uploads import MAX_BODY_BYTES, MAX_UPLOAD_BYTES, no_room
 
 _MULTIPART: Final = "multipart/form-data"
 _EPILOGUE: Final = 1024
@@ -42,7 +43,12 @@ class Guarded(APIRoute):
                 await each.before_the_body(request)
             if self.body_field is not None and not _is(request.headers.get("content-type", ""), form=form):
                 raise HTTPException(415)
-            return await handle(_FewParts(request.scope, request.receive))
+            try:
+                return await handle(_FewParts(request.scope, request.receive))
+            except HTTPException as error:
+                if isinstance(error.__cause__, OSError):  # the framework calls the form malformed then
+                    raise no_room() from error
+                raise
 
         return guarded
 

@@ -12,14 +12,16 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from service.front import Front
+from retrieval.errors import StoreUnavailable
+from service.front import Front, Jobs
 from service.http.drafts import Asked, Images
 from service.http.guard import Guarded
 from service.http.keys import AsksFor
 from service.jobs.job import ENDED, Job, JobId
 from service.jobs.runner import JobRequest
 from service.keys import Key
-from service.uploads import received
+from service.request import DraftRequest
+from service.uploads import Uploaded, received
 from service.waiting import Urgency
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=Guarded)
@@ -43,22 +45,7 @@ async def submit(
     jobs = front.kept_jobs
     front.writer(asked)  # what is not offered here is told now
     uploaded = await received(images, jobs.spool)
-    new = False
-    try:
-        content = await to_thread.run_sync(_content, uploaded.paths, asked.model_dump_json())
-        request = JobRequest(folder=uploaded.folder.name, files=len(uploaded.paths), asked=asked, urgency=urgency)
-        job, new = await to_thread.run_sync(
-            lambda: jobs.store.submit(
-                request.model_dump_json(),
-                owner=key.name,
-                content=content,
-                urgency=urgency,
-                idempotency_key=idempotency_key,
-            )
-        )
-    finally:
-        if not new:
-            uploaded.remove()
+    job = await to_thread.run_sync(_kept, jobs, uploaded, asked, key.name, urgency, idempotency_key)
     response.headers["Location"] = f"/v1/jobs/{job.job_id}"
     response.headers["Retry-After"] = str(POLL_S)
     return job
@@ -88,6 +75,32 @@ async def cancel(http: Request, job_id: JobId, key: Annotated[Key, Depends(AsksF
         return job
 
     return await to_thread.run_sync(cancelled)
+
+
+def _kept(
+    jobs: Jobs, uploaded: Uploaded, asked: DraftRequest, owner: str, urgency: Urgency, idempotency_key: str | None
+) -> Job:
+    """Keep a job of what was sent, whose images go at once only where it is certain that no new job needs them.
+
+    It is decided here since whoever asked may go meanwhile. What is not certain, the jobs' thread finds out in time.
+    """
+    request = JobRequest(folder=uploaded.folder.name, files=len(uploaded.paths), asked=asked, urgency=urgency)
+    needed = False
+    try:
+        job, needed = jobs.store.submit(
+            request.model_dump_json(),
+            owner=owner,
+            content=_content(uploaded.paths, asked.model_dump_json()),
+            urgency=urgency,
+            idempotency_key=idempotency_key,
+        )
+    except StoreUnavailable:
+        needed = True  # perhaps: it may be that only the answer was lost
+        raise
+    finally:
+        if not needed:
+            uploaded.remove()
+    return job
 
 
 def _content(paths: list[Path], asked: str) -> str:

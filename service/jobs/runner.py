@@ -4,8 +4,9 @@ A job's images lie in a folder of their own from submission until the job has en
 may be worked on at once, prolongs their leases, and tells a draft to stop when its job is cancelled. What the process
 held when it is killed is claimed again when the lease has run out; what it is told to leave is given back at once.
 
-Patient data does not stay: jobs are deleted some time after they ended, and folders of no living job, which only a
-killed process leaves behind, are removed at the start and from time to time.
+Patient data does not stay: jobs are deleted some time after they ended, and uploads of no living job, which a killed
+process or a lost answer of the database leaves behind, are removed at the start and from time to time. Whatever else
+lies in the spool stays.
 """
 
 import logging
@@ -28,6 +29,7 @@ from retrieval.record import Record
 from service.jobs.job import Fault
 from service.jobs.store import LEASE_S, Claimed, JobStore
 from service.request import DraftRequest
+from service.temporary import UPLOAD
 from service.waiting import Urgency
 
 _LOG: Final = logging.getLogger(__name__)
@@ -189,13 +191,13 @@ class JobRunner:
             shutil.rmtree(held.folder, ignore_errors=True)
 
     def _tidy(self) -> None:
-        """Delete ended jobs, and folders of no living job; never those of a submission under way."""
+        """Delete ended jobs, and uploads of no living job; never those of a submission under way."""
         self._store.purge(self._keep_s)
         living = set()
         for request in self._store.living():
             with suppress(ValidationError):
                 living.add(JobRequest.model_validate_json(request).folder)
-        for folder in self._spool.iterdir():
+        for folder in self._spool.glob(f"{UPLOAD}*"):
             with suppress(FileNotFoundError):
                 if folder.name not in living and time.time() - folder.stat().st_mtime >= self._abandoned_s:
                     shutil.rmtree(folder, ignore_errors=True)

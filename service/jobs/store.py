@@ -10,11 +10,12 @@ after (`purge`). Of an idempotency key a digest is kept, since callers put names
 """
 
 import hashlib
+import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -109,10 +110,11 @@ class JobStore:
         urgency: Urgency = "bulk",
         idempotency_key: str | None = None,
     ) -> tuple[Job, bool]:
-        """Keep a job; returns it, and whether it is new.
+        """Keep a job; returns it as it was kept, and whether it is new.
 
         `content` is a digest of everything asked. The same key with the same content gives the job there is; with
-        other content it raises KeyReused. Raises Overloaded when too many are queued.
+        other content it raises KeyReused. Raises Overloaded when too many are queued. After StoreUnavailable nobody
+        knows whether it is kept.
         """
         idempotency_key = None if idempotency_key is None else hashlib.sha256(idempotency_key.encode()).hexdigest()
         with _answering(), self._engine.begin() as db:
@@ -121,10 +123,10 @@ class JobStore:
             queued = db.execute(select(func.count()).where(_JOBS.c.state == "queued")).scalar_one()
             if queued >= self._most_queued:
                 raise Overloaded(f"{queued} jobs are queued already", retry_after_s=30)
-        job_id = secrets.token_urlsafe(18)
+        job = Job(job_id=JobId(secrets.token_urlsafe(18)), state="queued", urgency=urgency, submitted=self._clock())
         values = {
-            "job_id": job_id, "owner": owner, "idempotency_key": idempotency_key, "content": content,
-            "state": "queued", "rank": _RANK[urgency], "submitted": self._clock(), "attempts": 0, "cancelling": 0,
+            "job_id": job.job_id, "owner": owner, "idempotency_key": idempotency_key, "content": content,
+            "state": job.state, "rank": _RANK[urgency], "submitted": job.submitted, "attempts": 0, "cancelling": 0,
             "request": request,
         }  # fmt: skip
         with _answering():
@@ -139,7 +141,7 @@ class JobStore:
                 if known is None:
                     raise
                 return known, False
-        return self.get(JobId(job_id), owner=owner), True
+        return job, True
 
     def get(self, job_id: JobId, *, owner: str) -> Job:
         """One job of this owner; raises UnknownJob, also for the jobs of others."""
@@ -301,7 +303,7 @@ def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+            _make(Path(str(parsed.database)))
         engine = create_engine(parsed, pool_pre_ping=True)
     except (ArgumentError, ModuleNotFoundError, OSError) as error:
         raise InvalidLocation(
@@ -324,6 +326,14 @@ def _engine(url: str) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make(database: Path) -> None:
+    """Make the file for this user alone: SQLite would ask the umask, and gives the files beside it the same mode."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    # One that is there is not even opened: closing it would end the locks that this process holds on it.
+    with suppress(FileExistsError):
+        os.close(os.open(database, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 @contextmanager

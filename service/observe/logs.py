@@ -1,8 +1,8 @@
 """Lines on standard error, for people or as JSON: what happened, when, and under which number; ids, counts and codes.
 
-They are written by a thread of their own: whoever stops reading them must not stop the service. Our own lines are made of
-fixed words and named facts. Whatever else is logged in this process, and every error that nobody foresaw, is told by its
-kind and place alone: the words of others may hold anything that was sent.
+They are written by a thread of their own: whoever stops reading them must not stop the service. Our own lines are made
+of fixed words and named facts. Whatever else is logged in this process, and every error that nobody foresaw, is told by
+its kind and place alone: the words of others may hold anything that was sent.
 """
 
 import json
