@@ -4,6 +4,7 @@ Every attack is invented. `evaluation.injection` counts all of them; here stand 
 """
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -181,7 +182,9 @@ def test_clinical_words_are_no_order(text: str) -> None:
 
 @pytest.mark.parametrize("piece", ["\n", " ", "<|", "ignore ", "you must ", "[", "{{", "USER", ". ", "\u200b", "#"])
 def test_a_long_text_is_read_in_linear_time(piece: str) -> None:
+    began = time.monotonic()
     holds_order(piece * 100_000)
+    assert time.monotonic() - began < 20  # a quadratic reading would take hours
 
 
 # The whole way: a built index with poisoned reports.
