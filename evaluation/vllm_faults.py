@@ -48,8 +48,6 @@ class Found:
     """The longest that one fault of a kind took to end."""
     ordinary: int = 0
     """Requests of others that were answered meanwhile."""
-    heard_late: int = 0
-    """Hang-ups that the crowded server heard of only when the draft was over."""
     disturbed: int = 0
     """Those among them that were not answered as on a quiet server."""
     memory_mib: list[float] = field(default_factory=list)
@@ -68,7 +66,6 @@ class Faults:
 
     def __init__(self, server: VllmServer, *, drafts_at_once: int = 8) -> None:
         self._server = server
-        self.heard_late = 0
         self._client = VllmHttpGenerator(
             [server.url], NAME, key=server.key, limits=Limits(groups=drafts_at_once, waiting=1000, tries=20)
         )
@@ -109,7 +106,6 @@ class Faults:
                 if idle is None:
                     found.wrong.append("the engine was not idle long after the last fault")
                 found.memory_mib.append(self._server.memory_mib)
-        found.heard_late = self.heard_late
         return found
 
     def _one(self, kind: str, rng: Random, found: Found) -> None:
@@ -202,13 +198,7 @@ class Faults:
         raise AssertionError("a prompt too long was taken")
 
     def _hung_up(self, rng: Random) -> None:
-        """A client that leaves while others crowd the server, which may hear of it when the draft is over: counted."""
-        why = self.left_by_one(rng)
-        assert why <= {"abort", "stop", "length"}, f"they ended with {', '.join(sorted(why))}"
-        self.heard_late += "length" in why
-
-    def left_by_one(self, rng: Random) -> set[str]:
-        """A client that leaves one of three connections; why the other two ended."""
+        """A client that leaves one of three connections: the others are ended long before their length."""
         group, preset = secrets.token_hex(16), PRESETS["grounded"]
         ended: list[dict[str, Any]] = []
 
@@ -221,8 +211,8 @@ class Faults:
         body = self._body(group, preset.branches[0], preset.name, tokens=1500) | {"stream": True}
         pieces, leave_after = 0, rng.randint(0, 8)
         with (
-            httpx.Client(timeout=60, trust_env=False, headers=self._server.http.headers) as client,
-            client.stream("POST", f"{self._server.url}/v1/chat/completions", json=body, headers=_of(group)) as answer,
+            self._server.client() as client,
+            client.stream("POST", "/v1/chat/completions", json=body, headers=_of(group)) as answer,
         ):
             for line in answer.iter_lines():
                 pieces += line.startswith("data:")
@@ -231,7 +221,8 @@ class Faults:
         for thread in staying:
             thread.join(STUCK_S)
         assert len(ended) == 2, "members whose other had gone were not ended"
-        return {each["finish_reason"] for each in ended}
+        why = sorted({each["finish_reason"] for each in ended})
+        assert why == ["abort"], f"members whose other had gone ended with {', '.join(why)}"
 
     def _never_comes(self, rng: Random) -> None:
         group = secrets.token_hex(16)
@@ -296,12 +287,9 @@ class Faults:
 
     def _member(self, group: str, branch: Branch, preset: PresetName, *, tokens: int = 8) -> httpx.Response:
         """One member as a client of another make would send it; comes back when it has ended."""
-        with httpx.Client(timeout=60, trust_env=False, headers=self._server.http.headers) as client:
-            return client.post(
-                f"{self._server.url}/v1/chat/completions",
-                json=self._body(group, branch, preset, tokens=tokens),
-                headers=_of(group),
-            )
+        with self._server.client() as client:
+            body = self._body(group, branch, preset, tokens=tokens)
+            return client.post("/v1/chat/completions", json=body, headers=_of(group))
 
 
 def _of(group: str) -> dict[str, str]:

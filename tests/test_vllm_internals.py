@@ -156,6 +156,15 @@ LEANED_ON = {
         "1f862c0b6cc6",
         "what the V2 processor is called with, and that nobody tells it when a request leaves",
     ),
+    "distributed/device_communicators/shm_broadcast.py:SpinCondition.wait": (
+        "fe791e6b2f82",
+        "that engine and worker wait for each other by calling this module's `sched_yield`",
+    ),
+    "distributed/device_communicators/shm_broadcast.py:MessageQueue.acquire_write": ("3b07d0d120a9", "the same"),
+    "distributed/device_communicators/shm_broadcast.py:MessageQueue.acquire_read": (
+        "afe6f3d4d1fd",
+        "that it waits by the former",
+    ),
     "v1/metrics/prometheus.py:get_prometheus_registry": ("8072ef91e359", "how our counters reach /metrics"),
     "v1/metrics/prometheus.py:unregister_vllm_metrics": ("be951cd1aba5", "that it leaves our counters"),
 }

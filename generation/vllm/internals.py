@@ -5,6 +5,7 @@ another version is refused by name before anything is looked up in it; tests/tes
 again when one of them has moved.
 """
 
+import time
 from typing import Any, Final
 
 from retrieval.encoders.hub import ready_torchvision
@@ -31,6 +32,8 @@ except ImportError as _error:
 refuse_other_versions(_version)
 ready_torchvision()  # vLLM's own modules import it
 
+from vllm.distributed.device_communicators import shm_broadcast  # noqa: E402
+from vllm.platforms import current_platform  # noqa: E402
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler  # noqa: E402
 from vllm.v1.core.sched.interface import PauseState  # noqa: E402
 from vllm.v1.core.sched.scheduler import Scheduler  # noqa: E402
@@ -52,6 +55,22 @@ __all__ = [
     "refuse_other_configurations",
     "refuse_other_versions",
 ]
+
+
+PAUSE_S: Final = 50e-6
+"""What engine and worker sleep on a CPU between two looks for the other's message."""
+
+
+def _pause() -> None:
+    time.sleep(PAUSE_S)
+
+
+if current_platform.is_cpu():
+    # vLLM's engine and worker look for each other's messages in loops of `sched_yield`, which hold their processes'
+    # interpreters and a core each. Where these are the cores that compute, the server's front end was not run for up to
+    # four seconds (Linux 6.18, two cores), and heard of clients that had left when their drafts were over. Both import
+    # this module; the engine in our own process has no worker. tests/test_vllm_internals.py holds the name.
+    shm_broadcast.sched_yield = _pause
 
 
 def refuse_other_configurations(config: Vllm) -> None:
