@@ -240,6 +240,20 @@ def test_a_word_without_a_blank_is_only_raised_where_it_would_be_a_word(tokenize
         assert glued not in bias.at(tokenizer.encode(text))
 
 
+def test_what_is_remembered_of_a_draft_is_what_would_be_read_anew(tokenizer: Tokenizer) -> None:
+    """Step by step, with another draft between, and from the beginning again: as a bias that has seen nothing."""
+    trie = PhraseTrie(tokenizer, {label: (label,) for label in LABELS})
+    remembers = PhraseBias(trie, LABELS)
+    drafts = [tokenizer.encode(text) for text in TEXT[:2]]
+    raised = 0
+    for written in (*drafts, drafts[0]):
+        for length in range(len(written) + 1):
+            found = remembers.at(written[:length])
+            assert found == PhraseBias(trie, LABELS).at(written[:length])
+            raised += len(found)
+    assert raised
+
+
 def test_log_odds_are_capped_at_the_logarithm_of_gamma(tokenizer: Tokenizer) -> None:
     bias = PhraseBias(tokenizer, {"pneumonia": 9.0, "pleural effusion": -math.inf, "fracture": 0.1}, gamma=5)
     assert set(bias.at(tokenizer.encode("There is a")).values()) <= {math.log(5), -math.log(5), 0.1}

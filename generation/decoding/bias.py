@@ -10,7 +10,8 @@ it is not), nor for a phrase that already stands in the sentence. `published_bia
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from generation.decoding.tokenizer import Tokenizer
@@ -73,7 +74,7 @@ class _Node:
         return next(iter(known)) if len(known) == 1 and self.letters >= LEAST_LETTERS else None
 
 
-class _Sentence(NamedTuple):
+class Sentence(NamedTuple):
     """What decides whether a phrase may be leant on at a place."""
 
     denied: bool
@@ -91,13 +92,15 @@ class PhraseTrie:
         """Take, for each label, its wordings as they stand inside a sentence."""
         self._tokenizer = tokenizer
         self._roots: dict[Place, _Node] = {"after blank": _Node(0), "line start": _Node(0)}
-        self._deepest = 0
+        self.deepest = 0
+        """Tokens of the longest phrase."""
         for place, carrier in _CARRIERS.items():
             before = tokenizer.encode(carrier.rstrip(" "))
             for label, written in forms.items():
                 for phrase in written:
                     for form in dict.fromkeys((phrase, phrase[:1].upper() + phrase[1:])):
                         self._enter(place, before, carrier + form, form, label)
+        self._openers = frozenset(token for root in self._roots.values() for token in root.children)
         due: set[tuple[int, str]] = set()
         for root in self._roots.values():
             for node in _nodes(root):
@@ -128,27 +131,33 @@ class PhraseTrie:
             node = node.children[token]
             node.labels.add(label)
         node.ends.add(label)
-        self._deepest = max(self._deepest, len(whole) - len(before))
+        self.deepest = max(self.deepest, len(whole) - len(before))
 
-    def settling(self, generated: Sequence[int]) -> Iterator[tuple[int, str]]:
-        """Tokens that would settle a label next, with the label, where it may be leant on; the longest phrases last."""
+    def settling(
+        self, generated: Sequence[int], sentence_after: Callable[[tuple[int, ...]], Sentence]
+    ) -> Iterator[tuple[int, str]]:
+        """Tokens that would settle a label next, with the label, where it may be leant on; the longest phrases last.
+
+        `sentence_after` is ours of the same name, or one that remembers what ours said.
+        """
         # A phrase can begin here or have begun up to `deepest` tokens ago.
-        for back in range(min(self._deepest, len(generated) + 1)):
+        for back in range(min(self.deepest, len(generated) + 1)):
             begun = len(generated) - back
-            if back and all(generated[begun] not in root.children for root in self._roots.values()):
+            if back and generated[begun] not in self._openers:
                 continue
             reached = {place: _follow(root, generated[begun:]) for place, root in self._roots.items()}
             due = {place: node.due for place, node in reached.items() if node is not None and node.due}
             if not due:
                 continue
-            sentence = self._sentence(generated[:begun])
+            sentence = sentence_after(tuple(generated[:begun]))
             if sentence.denied:
                 continue
             for place, tokens in due.items():
                 if place == "after blank" or sentence.opens_word:
                     yield from ((token, label) for token, label in tokens.items() if label not in sentence.standing)
 
-    def _sentence(self, tokens: Sequence[int]) -> _Sentence:
+    def sentence_after(self, tokens: Sequence[int]) -> Sentence:
+        """The sentence in which what follows these tokens stands."""
         text = self._tokenizer.decode(tokens)
         spans = sentence_spans(text + _PROBE)
         words = tokenise(text, spans[-1][0]).words
@@ -159,7 +168,7 @@ class PhraseTrie:
                 denied = denied or cue.target in _DENIALS
                 busy = cue.last
         standing = frozenset(phrase.target for phrase in self._forms.find(words))
-        return _Sentence(denied, standing, not text or text[-1].isspace() or text[-1] in "([")
+        return Sentence(denied, standing, not text or text[-1].isspace() or text[-1] in "([")
 
 
 class PhraseBias:
@@ -191,6 +200,8 @@ class PhraseBias:
         else:
             wordings = {label: dict.fromkeys((label, *(forms or {}).get(label, ()))) for label in phrases}
             self._trie = PhraseTrie(tokenizer, {label: tuple(written) for label, written in wordings.items()})
+        # Where a phrase may have begun some tokens ago, the sentence is the one that was read when those were the last.
+        self._sentence_after = lru_cache(maxsize=self._trie.deepest + 1)(self._trie.sentence_after)
         self._values = {label: min(max(value, -cap), cap) for label, value in phrases.items() if value}
         due = self._trie.due
         self.tokens = frozenset(token for token, label in due if label in self._values)
@@ -201,7 +212,7 @@ class PhraseBias:
 
     def at(self, generated: Sequence[int]) -> dict[int, float]:
         """What to add to which token's score after the tokens generated so far (the prompt's not among them)."""
-        settling = self._trie.settling(generated)
+        settling = self._trie.settling(generated, self._sentence_after)
         return {token: self._values[label] for token, label in settling if label in self._values}
 
 
