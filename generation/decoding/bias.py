@@ -10,8 +10,7 @@ it is not), nor for a phrase that already stands in the sentence. `published_bia
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from generation.decoding.tokenizer import Tokenizer
@@ -74,15 +73,18 @@ class _Node:
         return next(iter(known)) if len(known) == 1 and self.letters >= LEAST_LETTERS else None
 
 
-class Sentence(NamedTuple):
-    """What decides whether a phrase may be leant on at a place."""
+class _Begun(NamedTuple):
+    """A place of a draft, the next one or one some tokens ago, from which all tokens since may lead on a phrase."""
 
-    denied: bool
-    """A denial reaches it."""
+    nodes: tuple[_Node, ...]
+    """Where they have led, in each of the tries that may be entered there."""
     standing: frozenset[str]
-    """Labels already named in the sentence."""
-    opens_word: bool
-    """A word without a blank before it would be a word of its own here."""
+    """Labels that the sentence named before."""
+
+    def on(self, token: int) -> "_Begun | None":
+        """The same with one token more; None when that is no phrase's."""
+        nodes = tuple(child for node in self.nodes if (child := node.children.get(token)) is not None)
+        return _Begun(nodes, self.standing) if nodes else None
 
 
 class PhraseTrie:
@@ -100,7 +102,6 @@ class PhraseTrie:
                 for phrase in written:
                     for form in dict.fromkeys((phrase, phrase[:1].upper() + phrase[1:])):
                         self._enter(place, before, carrier + form, form, label)
-        self._openers = frozenset(token for root in self._roots.values() for token in root.children)
         due: set[tuple[int, str]] = set()
         for root in self._roots.values():
             for node in _nodes(root):
@@ -133,32 +134,9 @@ class PhraseTrie:
         node.ends.add(label)
         self.deepest = max(self.deepest, len(whole) - len(before))
 
-    def settling(
-        self, generated: Sequence[int], sentence_after: Callable[[tuple[int, ...]], Sentence]
-    ) -> Iterator[tuple[int, str]]:
-        """Tokens that would settle a label next, with the label, where it may be leant on; the longest phrases last.
-
-        `sentence_after` is ours of the same name, or one that remembers what ours said.
-        """
-        # A phrase can begin here or have begun up to `deepest` tokens ago.
-        for back in range(min(self.deepest, len(generated) + 1)):
-            begun = len(generated) - back
-            if back and generated[begun] not in self._openers:
-                continue
-            reached = {place: _follow(root, generated[begun:]) for place, root in self._roots.items()}
-            due = {place: node.due for place, node in reached.items() if node is not None and node.due}
-            if not due:
-                continue
-            sentence = sentence_after(tuple(generated[:begun]))
-            if sentence.denied:
-                continue
-            for place, tokens in due.items():
-                if place == "after blank" or sentence.opens_word:
-                    yield from ((token, label) for token, label in tokens.items() if label not in sentence.standing)
-
-    def sentence_after(self, tokens: Sequence[int]) -> Sentence:
-        """The sentence in which what follows these tokens stands."""
-        text = self._tokenizer.decode(tokens)
+    def begin(self, generated: Sequence[int]) -> _Begun | None:
+        """What may be leant on if a phrase begins after these tokens; None where the sentence denies."""
+        text = self._tokenizer.decode(generated)
         spans = sentence_spans(text + _PROBE)
         words = tokenise(text, spans[-1][0]).words
         denied, busy = False, -1
@@ -167,12 +145,20 @@ class PhraseTrie:
             if cue.first > busy:
                 denied = denied or cue.target in _DENIALS
                 busy = cue.last
-        standing = frozenset(phrase.target for phrase in self._forms.find(words))
-        return Sentence(denied, standing, not text or text[-1].isspace() or text[-1] in "([")
+        if denied:
+            return None
+        # A word without a blank before it is a word of its own only here.
+        opens_word = not text or text[-1].isspace() or text[-1] in "(["
+        nodes = tuple(root for place, root in self._roots.items() if place == "after blank" or opens_word)
+        return _Begun(nodes, frozenset(phrase.target for phrase in self._forms.find(words)))
 
 
 class PhraseBias:
-    """The bias of one study: a lexicon's trie with the log odds of this study's labels."""
+    """The bias of one draft: a lexicon's trie with the log odds of this study's labels.
+
+    It remembers where it is in the draft, so that each step reads one token; it may be asked about any other place, but
+    not by two threads at once.
+    """
 
     def __init__(
         self,
@@ -200,9 +186,10 @@ class PhraseBias:
         else:
             wordings = {label: dict.fromkeys((label, *(forms or {}).get(label, ()))) for label in phrases}
             self._trie = PhraseTrie(tokenizer, {label: tuple(written) for label, written in wordings.items()})
-        # Where a phrase may have begun some tokens ago, the sentence is the one that was read when those were the last.
-        self._sentence_after = lru_cache(maxsize=self._trie.deepest + 1)(self._trie.sentence_after)
         self._values = {label: min(max(value, -cap), cap) for label, value in phrases.items() if value}
+        self._written: list[int] | None = None
+        self._begun: list[_Begun] = []
+        self._known: dict[_Node, tuple[tuple[int, str, float], ...]] = {}
         due = self._trie.due
         self.tokens = frozenset(token for token, label in due if label in self._values)
         """Every token that some place may lean on."""
@@ -212,19 +199,36 @@ class PhraseBias:
 
     def at(self, generated: Sequence[int]) -> dict[int, float]:
         """What to add to which token's score after the tokens generated so far (the prompt's not among them)."""
-        settling = self._trie.settling(generated, self._sentence_after)
-        return {token: self._values[label] for token, label in settling if label in self._values}
+        written = list(generated)
+        if self._written is None or written[:-1] != self._written:
+            # Elsewhere than one token later: all places from which a phrase can still be under way.
+            self._begun = []
+            for end in range(max(0, len(written) - self._trie.deepest), len(written)):
+                self._step(written[:end])
+        self._step(written)
+        self._written = written
+        return {
+            token: value
+            for begun in self._begun
+            for node in begun.nodes
+            for token, label, value in self._leaning(node)
+            if label not in begun.standing
+        }
 
+    def _step(self, written: Sequence[int]) -> None:
+        """Follow the last token; the newest places first, so that where two meet the longest phrase has its way."""
+        on = [led for begun in self._begun if (led := begun.on(written[-1])) is not None] if written else []
+        begins = self._trie.begin(written)
+        self._begun = on if begins is None else [begins, *on]
 
-def _follow(root: _Node, path: Sequence[int]) -> _Node | None:
-    """The node that a path leads to; None when no phrase is written so."""
-    node = root
-    for token in path:
-        found = node.children.get(token)
-        if found is None:
-            return None
-        node = found
-    return node
+    def _leaning(self, node: _Node) -> tuple[tuple[int, str, float], ...]:
+        """Of the tokens that settle a label next, those of this study's labels: token, label, what is added."""
+        if node not in self._known:
+            due = node.due.items()
+            self._known[node] = tuple(
+                (token, label, self._values[label]) for token, label in due if label in self._values
+            )
+        return self._known[node]
 
 
 def _nodes(node: _Node) -> Iterator[_Node]:
