@@ -1,5 +1,6 @@
 """Which parts the faces are made of: the only place in `service` that names concrete classes."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -121,7 +122,14 @@ def open_front(
         brief = opened.enter_context(closing(WaitingRoom(at_once, interactive=waiting)))
         front = Front(desk, room, brief, viewer, known)
         # 5. Jobs; those that a former process left behind begin at once.
-        yield front if kept is None else opened.enter_context(_with_jobs(front, *kept, at_once=max(1, at_once - 1)))
+        if kept is not None:
+            front = opened.enter_context(_with_jobs(front, *kept, at_once=max(1, at_once - 1)))
+        # 6. What stands now stays: Python's collector need not look at all of it again and again, which stops every
+        #    thread for .15 s each time.
+        gc.collect()
+        gc.freeze()
+        opened.callback(gc.unfreeze)
+        yield front
 
 
 @contextmanager
