@@ -9,6 +9,7 @@ small that prompts are four times as long as a real model's.
 
 import argparse
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -120,6 +121,7 @@ Post = Callable[[int], httpx.Response]
 
 def measure_load(at_once: int = 4, *, with_vllm: bool = True) -> Load:
     """Start services and measure them; about ten minutes for each way to write."""
+    sys.setswitchinterval(0.0005)  # a caller here must not wait for the threads that feed jobs
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         index, images = drawn(folder)

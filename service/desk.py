@@ -10,6 +10,7 @@ from retrieval.pixels.sandbox import Readers
 from retrieval.records import NOTHING_TOLD, PatientKey, Told, ViewPosition
 from retrieval.retriever import Retriever
 from retrieval.study import ReadStudy, read_study
+from service.waiting import Urgency
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class Desk:
 
     readers: Readers
     """Decoder processes that prepare images for the index's encoder."""
+    bulk_readers: Readers
+    """Those for studies that nobody waits for; the same ones where nobody else is there."""
     drafter: Drafter
     """Makes drafts, with a language model or without one."""
     retriever: Retriever
@@ -30,7 +33,9 @@ class Desk:
         view: ViewPosition | None,
         patient_key: PatientKey | None,
         told: Told = NOTHING_TOLD,
+        urgency: Urgency = "interactive",
     ) -> ReadStudy:
         """Read files or a folder as one study; raises the errors of `read_study`."""
+        readers = self.readers if urgency == "interactive" else self.bulk_readers
         with step("read", files=len(paths)):
-            return read_study(paths, self.readers, view=view, patient_key=patient_key, told=told)
+            return read_study(paths, readers, view=view, patient_key=patient_key, told=told)

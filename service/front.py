@@ -101,7 +101,9 @@ class Front:
             if since_ns is not None:
                 waited(since_ns)
             halt.pause()
-            read = self.desk.read(paths, view=asked.view, patient_key=asked.patient_key, told=asked.told)
+            read = self.desk.read(
+                paths, view=asked.view, patient_key=asked.patient_key, told=asked.told, urgency=urgency
+            )
             halt.pause()
             draft = self.desk.drafter.written_by(writer).draft(read, tell, halt)
             facts = facts_of(draft)

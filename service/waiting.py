@@ -24,6 +24,8 @@ ORDER: Final[tuple[Urgency, ...]] = ("interactive", "bulk")
 
 GIVE_WAY_S: Final = 2.0
 """How long bulk work stands back each time at most: it is slowed by people who wait, and never starved."""
+COMING_S: Final = 0.25
+"""How long work that was announced is counted on: about what reading a request takes."""
 _LOOK_S: Final = 0.1
 """How often work that stands back looks whether it is still wanted."""
 _LEAST_WAIT_S: Final = 1.0
@@ -46,13 +48,17 @@ class WaitingRoom:
         self._took = 0.0
         """Average seconds a piece of work took, 0 before the first."""
         self._working: dict[Urgency, int] = dict.fromkeys(ORDER, 0)
-        self._places, self._bulk_places = places, max(1, places - 1)
+        self.bulk_places: Final = max(1, places // 2)
+        """Of bulk work: as much as keeps two cores busy where there are four places, and short steps short."""
+        self._places = places
+        self._coming_until = 0.0
+        """On the monotonic clock: interactive work that was announced is expected so long."""
         self._standing_back = 0
         """Bulk work that was begun and has left its place."""
         self._refused: dict[Urgency, int] = dict.fromkeys(ORDER, 0)
         self._threads = [
             threading.Thread(target=self._work, name=f"prelim-work-{n}", daemon=True)
-            for n in range(places + self._bulk_places)  # work that stands back keeps its thread
+            for n in range(places + self.bulk_places)  # work that stands back keeps its thread
         ]
         for thread in self._threads:
             thread.start()
@@ -84,6 +90,10 @@ class WaitingRoom:
             self._waiting[urgency].append((future, run))
             self._change.notify_all()
         return future
+
+    def announce(self) -> None:
+        """Somebody's request is being read: bulk work under way leaves its place already."""
+        self._coming_until = time.monotonic() + COMING_S
 
     def give_way(self, halt: Halt) -> None:
         """Asked by bulk work under way: leave the place to those who wait at a screen, for GIVE_WAY_S at most.
@@ -141,7 +151,8 @@ class WaitingRoom:
         return max(_LEAST_WAIT_S, round(self._took * before / self._places, 1))
 
     def _somebody_waits(self) -> bool:
-        return bool(self._waiting["interactive"]) or self._working["interactive"] > 0
+        there = bool(self._waiting["interactive"]) or self._working["interactive"] > 0
+        return there or time.monotonic() < self._coming_until
 
     def _next(self) -> Urgency | None:
         """What a free thread takes: interactive work, else bulk work while that leaves a place free."""
@@ -149,7 +160,7 @@ class WaitingRoom:
             return None
         if self._waiting["interactive"]:
             return "interactive"
-        free = self._working["bulk"] + self._standing_back < self._bulk_places
+        free = self._working["bulk"] + self._standing_back < self.bulk_places
         return "bulk" if self._waiting["bulk"] and free else None
 
     def _work(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import SecretStr
 
@@ -32,22 +32,31 @@ from service.keys import read_keys
 from service.temporary import remove_left_behind
 from service.waiting import WaitingRoom
 
+NICE: Final = 10
+"""Of the decoders of what nobody waits for: they get a tenth of a core that others want."""
+
 
 @contextmanager
-def open_desk(location: str, *, workers: int = 1, keep: Keep = "nothing") -> Iterator[Desk]:
+def open_desk(location: str, *, workers: int = 1, bulk_workers: int = 0, keep: Keep = "nothing") -> Iterator[Desk]:
     """Open everything for one index but a language model; raises the errors of `open_index`.
 
+    `bulk_workers` are decoders of their own for what nobody waits for, which stand back behind all other processes.
     `keep` pixels where a language model shall write: `desk.drafter.written_by(load_writer(...))`.
     """
     salt = os.environ.get("PRELIM_PATIENT_SALT", "").encode() or None
-    with (
-        closing(open_index(location)) as index,
-        Readers(index.encoder.prepare, look=look, workers=workers, salt=salt, keep=keep) as readers,
-    ):
+    with ExitStack() as opened:
+        index = opened.enter_context(closing(open_index(location)))
+
+        def reading(workers: int, nice: int) -> Readers:
+            made = Readers(index.encoder.prepare, look=look, workers=workers, salt=salt, keep=keep, nice=nice)
+            return opened.enter_context(made)
+
+        readers = reading(workers, 0)
+        bulk_readers = reading(bulk_workers, NICE) if bulk_workers else readers
         summary = summary_of(index)
         retriever = Retriever(index.store, index.encoder.identity, index.encode_text)
         drafter = Drafter(index.encoder, retriever, Gate(index.scope), summary.statements)
-        yield Desk(readers, drafter, retriever)
+        yield Desk(readers, bulk_readers, drafter, retriever)
 
 
 def load_writer(
@@ -112,7 +121,10 @@ def open_front(
     kept = None if jobs is None else _kept(jobs, spool)
     with ExitStack() as opened:
         # 2. The index with its decoders, and decoders of their own for the eye, so that a page never waits for drafts.
-        desk = opened.enter_context(open_desk(location, workers=decoders, keep="pixels" if writer else "nothing"))
+        keep: Keep = "pixels" if writer else "nothing"
+        desk = opened.enter_context(
+            open_desk(location, workers=decoders, bulk_workers=decoders if kept else 0, keep=keep)
+        )
         viewer = Viewer(opened.enter_context(Readers(whole)), images)
         # 3. The language model, which takes longest.
         if writer is not None:
@@ -123,7 +135,7 @@ def open_front(
         front = Front(desk, room, brief, viewer, known)
         # 5. Jobs; those that a former process left behind begin at once.
         if kept is not None:
-            front = opened.enter_context(_with_jobs(front, *kept, at_once=max(1, at_once - 1)))
+            front = opened.enter_context(_with_jobs(front, *kept, at_once=room.bulk_places))
         # 6. What stands now stays: Python's collector need not look at all of it again and again, which stops every
         #    thread for .15 s each time.
         gc.collect()

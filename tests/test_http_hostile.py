@@ -34,7 +34,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def decoders(front: Front) -> tuple[float, float]:
     """The most memory that any decoder has ever held, in MB, and seconds that all have computed; of those that live."""
     held = computed = 0.0
-    for readers in (front.desk.readers, front.viewer.readers):
+    for readers in (front.desk.readers, front.desk.bulk_readers, front.viewer.readers):
         for worker in readers._workers:
             place = Path(f"/proc/{worker._process.pid}") if worker._process else None
             if place is not None and "VmHWM" in (status := (place / "status").read_text()):

@@ -58,6 +58,14 @@ def test_readers_that_look_also_say_what_the_grey_is_like(paths: list[str]) -> N
             np.testing.assert_array_equal(reading.look, read_pixels(path).ravel())
 
 
+def test_decoders_stand_back_as_far_as_they_are_told_to(paths: list[str]) -> None:
+    with Readers(as_is, nice=3) as modest:
+        assert isinstance(next(modest.read(paths)), Reading)
+        process = modest._workers[0]._process
+        assert process is not None
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 3)
+
+
 def test_readings_come_in_the_order_asked_for(readers: Readers, paths: list[str]) -> None:
     many = paths * 10
     assert [r.path for r in readers.read(many) if isinstance(r, Reading)] == many

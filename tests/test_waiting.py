@@ -29,8 +29,8 @@ def test_interactive_work_that_comes_later_is_done_before_bulk_work(gate):
     room.close()
 
 
-def test_bulk_work_never_takes_the_last_place(gate):
-    room = WaitingRoom(3)
+def test_bulk_work_takes_half_of_the_places(gate):
+    room = WaitingRoom(4)
     bulk = [room.submit(lambda: gate.wait(5), "bulk") for _ in range(6)]
     assert room.submit(lambda: "answered").result(2) == "answered"
     until = time.monotonic() + 2
@@ -66,6 +66,18 @@ def test_bulk_work_that_gives_way_leaves_its_place_and_takes_it_again():
     slow.result(5)
     assert order == ["asked", "bulk"]
     assert (room.working("bulk"), room.working("interactive")) == (0, 0)
+    room.close()
+
+
+def test_bulk_work_gives_way_to_what_is_announced_and_goes_on_when_that_does_not_come(monkeypatch):
+    monkeypatch.setattr("service.waiting.COMING_S", 0.3)
+    room = WaitingRoom(2)
+    room.announce()
+    began = time.monotonic()
+    stood_back = room.submit(lambda: room.give_way(Halt()) or time.monotonic(), "bulk").result(5) - began
+    assert 0.2 < stood_back < 1.5
+    began = time.monotonic()
+    assert room.submit(lambda: room.give_way(Halt()) or time.monotonic(), "bulk").result(5) - began < 0.2
     room.close()
 
 

@@ -94,6 +94,7 @@ class Readers:
     functions of an importable module; what they raise, other than PrelimError, comes back as OperatorError. What a
     decoder prints is dropped.
     `keep` is whether the grey itself comes back as well, which costs two bytes a pixel of at most 1024 x 1024.
+    `nice` is how far the decoders stand back behind other processes, from 0 to 19 as of Unix.
     `memory_bytes` bounds each decoder's address space, `timeout_s` the reading of one image. Several threads may read
     at once. Raises ValueError for fewer than one worker.
     """
@@ -109,10 +110,11 @@ class Readers:
         memory_bytes: int = 2 * 1024**3,
         salt: bytes | None = None,
         keep: Keep = "nothing",
+        nice: int = 0,
     ) -> None:
         if workers < 1:
             raise ValueError(f"{workers} workers read nothing")
-        setup = Setup(prepare, look, limits, timeout_s, memory_bytes, salt, keep)
+        setup = Setup(prepare, look, limits, timeout_s, memory_bytes, salt, keep, nice)
         self._workers = [_Worker(setup) for _ in range(workers)]
         self._jobs: Queue[_Job | None] = Queue()
         self._threads: list[Thread] = []

@@ -51,6 +51,7 @@ class Setup:
     memory_bytes: int
     salt: bytes | None
     keep: Keep
+    nice: int
 
 
 class Fault(Record):

@@ -32,6 +32,7 @@ def main(descriptor: int) -> None:
     try:
         # These bytes come from the process that started this one, before any image was read.
         setup: Setup = pickle.loads(connection.recv_bytes())  # noqa: S301
+        os.nice(setup.nice)
         _restrict(setup.memory_bytes)
         _silence()
         connection.send_bytes(READY)

@@ -17,6 +17,7 @@ from starlette.requests import AwaitableOrContextManager  # type: ignore[attr-de
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from retrieval.study import MAX_IMAGES
+from service.front import Front
 from service.http.keys import AsksFor
 from service.http.problems import answer, of_status
 from service.keys import is_loopback
@@ -36,6 +37,7 @@ class Guarded(APIRoute):
         """The framework's handler behind the guard."""
         handle = super().get_route_handler()
         asked = [each.call for each in self.dependant.dependencies if isinstance(each.call, AsksFor)]
+        drafts = any(each.scope == "draft" for each in asked)
         form = self.body_field is not None and isinstance(self.body_field.field_info, params.Form)
 
         async def guarded(request: Request) -> Response:
@@ -43,6 +45,9 @@ class Guarded(APIRoute):
                 await each.before_the_body(request)
             if self.body_field is not None and not _is(request.headers.get("content-type", ""), form=form):
                 raise HTTPException(415)
+            if drafts:
+                front: Front = request.app.state.front
+                front.room.announce()
             try:
                 return await handle(_FewParts(request.scope, request.receive))
             except HTTPException as error:

@@ -34,7 +34,7 @@ from service.waiting import Urgency
 
 _LOG: Final = logging.getLogger(__name__)
 LOOK_S: Final = 0.2
-"""How often it is looked for jobs, and for those cancelled."""
+"""How often it is looked for jobs, and for those cancelled; a draft that has ended is written down at once."""
 KEEP_S: Final = 24 * 3600.0
 """How long a job that has ended can be asked for."""
 ABANDONED_S: Final = 600.0
@@ -97,6 +97,8 @@ class JobRunner:
         self._held: list[_Held] = []
         self._tidied = -_TIDY_S
         self._stopping = threading.Event()
+        self._look = threading.Event()
+        """Set when there is something to look at before LOOK_S has passed."""
         self._thread = threading.Thread(target=self._run, name="prelim-jobs", daemon=True)
 
     def start(self) -> None:
@@ -106,6 +108,7 @@ class JobRunner:
     def stop(self, seconds: float = 10.0) -> None:
         """Give back what is held and end; drafts under way are told to stop."""
         self._stopping.set()
+        self._look.set()
         self._thread.join(seconds)
 
     def _run(self) -> None:
@@ -118,7 +121,8 @@ class JobRunner:
             except Exception as error:  # noqa: BLE001  jobs go on whatever becomes of one round
                 _LOG.error("a round of jobs failed with %s", type(error).__name__)
                 self._stopping.wait(_AWAY_S)
-            self._stopping.wait(LOOK_S)
+            self._look.wait(LOOK_S)
+            self._look.clear()
         for held in self._held:
             held.halt.cancel()
         for held in self._held:
@@ -167,6 +171,7 @@ class JobRunner:
             shutil.rmtree(folder, ignore_errors=True)
             return True
         self._held.append(_Held(claimed, folder, halt, future, time.monotonic()))
+        future.add_done_callback(lambda _: self._look.set())  # another job can begin in its place
         return True
 
     def _end(self, held: _Held) -> None:
