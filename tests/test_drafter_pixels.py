@@ -78,7 +78,7 @@ def test_a_decoder_that_sends_other_pixels_than_it_said_costs_one_image(
     tmp_path: Path, kept: Any, numbers: int
 ) -> None:
     image = announced(tmp_path, kept=kept)
-    worker = _Worker(Setup(as_is, as_is, DEFAULT_LIMITS, 5.0, 2**30, None, "pixels"))
+    worker = _Worker(Setup(as_is, as_is, DEFAULT_LIMITS, 5.0, 2**30, None, "pixels", 0))
     ours, theirs = Pipe()
     worker._pipe, worker._ready = ours, True  # type: ignore[assignment]
     theirs.send_bytes(Answer(image=image).model_dump_json().encode())

@@ -9,6 +9,7 @@ and `baggage` hold whatever anybody likes, so they are neither kept nor passed o
 """
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -30,7 +31,7 @@ from service.observe.metrics import Figures
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _W3C: Final = TraceContextTextMapPropagator()
-_FLUSH_MS: Final = 3000
+_FLUSH_S: Final = 3.0
 """How long the end of the service waits for a collector."""
 _started: list[TracerProvider] = []
 
@@ -56,13 +57,18 @@ def tracing() -> Iterator[None]:
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         yield
         return
-    exporting = BatchSpanProcessor(OTLPSpanExporter())
+    exporter = OTLPSpanExporter()
+    exporting = BatchSpanProcessor(exporter)
     provider.add_span_processor(exporting)
     try:
         yield
     finally:
-        exporting.force_flush(_FLUSH_MS)
+        # The processor sends what is left, and keeps to no limit of time while the exporter tries again and again; the
+        # exporter stops trying when it is told to.
+        enough = threading.Timer(_FLUSH_S, exporter.shutdown)
+        enough.start()
         exporting.shutdown()  # type: ignore[no-untyped-call]
+        enough.cancel()
 
 
 def spoken(span: ReadableSpan) -> dict[str, object]:
