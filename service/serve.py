@@ -43,8 +43,12 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spool", type=Path, metavar="FOLDER", help=spool)
     images = "folder that the manifest's image paths are relative to, to show the images of cases"
     parser.add_argument("--images", type=Path, metavar="FOLDER", help=images)
-    parser.add_argument("--decoders", type=count, default=2, metavar="N", help="processes that decode images")
-    parser.add_argument("--at-once", type=count, default=4, metavar="N", help="drafts and searches worked on at once")
+    parser.add_argument(
+        "--decoders", type=count, default=2, metavar="N", help="processes that decode images; as many again for jobs"
+    )
+    parser.add_argument(
+        "--at-once", type=count, default=4, metavar="N", help="drafts and searches at once; jobs get half of it"
+    )
     parser.add_argument("--waiting", type=count, default=64, metavar="N", help="how many more may wait")
     log = "how a line for each request looks, on standard error: plain, json, or none (default: plain)"
     parser.add_argument("--log", choices=("plain", "json", "none"), default="plain", help=log)
