@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import SecretStr
+from threadpoolctl import ThreadpoolController
 
 from generation.decoding.presets import Preset
 from generation.drafter import Drafter
@@ -45,6 +46,9 @@ def open_desk(location: str, *, workers: int = 1, bulk_workers: int = 0, keep: K
     """
     salt = os.environ.get("PRELIM_PATIENT_SALT", "").encode() or None
     with ExitStack() as opened:
+        # A draft's products of vectors are small: OpenBLAS's threads only waited for each other in loops, and took a
+        # second core from the decoders. FAISS keeps its threads.
+        opened.enter_context(ThreadpoolController().select(prefix="libscipy_openblas").limit(limits=1))
         index = opened.enter_context(closing(open_index(location)))
 
         def reading(workers: int, nice: int) -> Readers:
