@@ -49,7 +49,7 @@ class WaitingRoom:
         """Average seconds a piece of work took, 0 before the first."""
         self._working: dict[Urgency, int] = dict.fromkeys(ORDER, 0)
         self.bulk_places: Final = max(1, places // 2)
-        """Of bulk work: as much as keeps two cores busy where there are four places, and short steps short."""
+        """Of bulk work at once: half, so that who waits at a screen meets few steps that must end first."""
         self._places = places
         self._coming_until = 0.0
         """On the monotonic clock: interactive work that was announced is expected so long."""

@@ -240,8 +240,21 @@ def test_a_word_without_a_blank_is_only_raised_where_it_would_be_a_word(tokenize
         assert glued not in bias.at(tokenizer.encode(text))
 
 
+def anew(trie: PhraseTrie, written: list[int]) -> dict[int, float]:
+    """The slow form: from every place of the draft, follow all tokens since."""
+    found: dict[int, float] = {}
+    for first in range(len(written), -1, -1):
+        begun = trie.begin(written[:first])
+        for token in written[first:]:
+            begun = begun and begun.on(token)
+        for node in begun.nodes if begun else ():
+            due = ((token, label) for token, label in node.due.items() if label not in begun.standing)
+            found |= {token: LABELS[label] for token, label in due}
+    return found
+
+
 def test_what_is_remembered_of_a_draft_is_what_would_be_read_anew(tokenizer: Tokenizer) -> None:
-    """Step by step, with another draft between, and from the beginning again: as a bias that has seen nothing."""
+    """Step by step, with another draft between, and from the beginning again: as if all were looked for anew."""
     trie = PhraseTrie(tokenizer, {label: (label,) for label in LABELS})
     remembers = PhraseBias(trie, LABELS)
     drafts = [tokenizer.encode(text) for text in TEXT[:2]]
@@ -250,6 +263,7 @@ def test_what_is_remembered_of_a_draft_is_what_would_be_read_anew(tokenizer: Tok
         for length in range(len(written) + 1):
             found = remembers.at(written[:length])
             assert found == PhraseBias(trie, LABELS).at(written[:length])
+            assert found == anew(trie, written[:length])
             raised += len(found)
     assert raised
 

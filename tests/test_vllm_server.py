@@ -230,6 +230,17 @@ def test_a_full_server_turns_groups_away_whole_and_all_are_written_in_the_end(se
     assert server.figure("prelim_group_timed_out_total") == before, "half a group was let in"
 
 
+def test_a_client_that_hangs_up_takes_the_other_members_along(server):
+    from evaluation.vllm_faults import Faults  # noqa: PLC0415
+
+    faults = Faults(server)
+    try:
+        for seed in range(4):
+            assert faults.left_by_one(random.Random(seed)) == {"abort"}
+    finally:
+        faults.close()
+
+
 def test_twenty_faults_leave_nothing_stuck_and_others_unharmed(server):
     from evaluation.vllm_faults import Faults  # noqa: PLC0415
 
