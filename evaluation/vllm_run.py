@@ -56,7 +56,8 @@ def run(load: Load, generator: VllmGenerator) -> Outcome:
             n, m = members[at]
             if turn == "first" and m == 0 and has_twin(n):
                 generator.submit_ordinary(f"ordinary-{n}", inputs[n][0], requests[n].max_new_tokens)
-            generator.submit_member(f"{turn}-{n}", requests[n], m, inputs[n][m])
+            # Those of which nobody waits for the answer are held in the middle for those of which somebody does.
+            generator.submit_member(f"{turn}-{n}", requests[n], m, inputs[n][m], priority=int(n % 3 > 0))
             for _ in range(int(random.integers(0, most))):
                 step()
         while engine.has_unfinished_requests():

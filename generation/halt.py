@@ -1,4 +1,7 @@
-"""When to give up on a draft: a deadline, and a switch that the caller may turn at any time from any thread."""
+"""When to give up on a draft: a deadline, and a switch that the caller may turn at any time from any thread.
+
+It also says whether somebody waits for the draft, since that goes the same way: down to whatever takes long.
+"""
 
 import math
 import time
@@ -9,6 +12,9 @@ from retrieval.errors import Cancelled, DeadlineExceeded
 
 class Halt:
     """Handed down to whatever takes long; everything long asks `check` at least every 100 ms or at every token."""
+
+    awaited: bool = True
+    """Whether somebody waits for the answer; what nobody waits for goes behind, where there is an order."""
 
     def __init__(self, seconds: float | None = None) -> None:
         """`seconds` from now until the deadline; None for no deadline."""

@@ -200,6 +200,8 @@ def bulk(front: Front, source: Path, out: Path, *, usual: DraftRequest, at_once:
 class _Until(Halt):
     """The deadline of one draft, or the end of the run."""
 
+    awaited = False
+
     def __init__(self, end: Halt, seconds: float | None) -> None:
         super().__init__(seconds)
         self._end = end

@@ -148,6 +148,8 @@ class Front:
 class _GivesWay(Halt):
     """That of a draft nobody waits for: between its steps it leaves its place to drafts that somebody waits for."""
 
+    awaited = False
+
     def __init__(self, halt: Halt, room: WaitingRoom) -> None:
         super().__init__()
         self._halt, self._room = halt, room

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from generation.draft import Draft
+from generation.drafter import Drafter
 from service.__main__ import main as prelim
 from service.bulk import BulkLine
 from service.grpc import prelim_v1_pb2 as v1
@@ -98,3 +99,23 @@ def test_one_study_gets_one_draft_of_a_language_model_through_every_face_but_for
     assert len(told["http"].writing.token_ids) > 5
     whole = told["http"].model_dump(exclude=TIMES)
     assert {face: draft.model_dump(exclude=TIMES) == whole for face, draft in told.items()} == dict.fromkeys(told, True)
+
+
+def test_every_face_says_whether_somebody_waits_for_the_draft(
+    service: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, client, _ = service
+    told: list[bool] = []
+    drafted = Drafter.draft
+
+    def heard(drafter: Drafter, read: Any, tell: Any = None, halt: Any = None) -> Draft:
+        told.append(halt.awaited)
+        return drafted(drafter, read, tell, halt)
+
+    monkeypatch.setattr(Drafter, "draft", heard)
+    through_http(client, "png", DraftRequest())
+    assert told == [True, True]
+    through_grpc(channel, "png", DraftRequest())
+    assert told[2:] == [True, False, True]  # in a stream, in bulk, whole
+    through_bulk(tmp_path, "png", DraftRequest())
+    assert told[5:] == [False]

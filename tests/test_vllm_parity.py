@@ -97,6 +97,7 @@ def test_the_load_was_as_hard_as_it_was_meant_to_be(engines: "dict[str, EnginePa
     assert found.prompt_tokens == (5, 900)
     assert found.counts["preempted"] > 0
     assert found.counts["held"] > 0
+    assert found.counts["stood_back"] > 0
     assert found.ended > 3
 
 

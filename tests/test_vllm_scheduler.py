@@ -297,6 +297,74 @@ def test_what_is_urgent_goes_before_what_is_not_and_a_group_is_as_urgent_as_its_
 
 
 @BOTH
+@pytest.mark.parametrize("policy", ["fcfs", "priority"])
+def test_a_less_urgent_group_is_held_where_it_is_while_a_more_urgent_one_is_written(depth, policy):
+    here = world(depth, places=9, policy=policy, step_tokens=32, stands_back=100)
+    begun, reading, after = (
+        drafted(name, prompts(*lengths), [60, 60], priority=1)
+        for name, lengths in (("begun", (20, 30)), ("reading", (90, 80)), ("after", (20, 30)))
+    )
+    send(here, begun)
+    for _ in range(10):
+        here.step()
+    send(here, reading)
+    here.step()
+    urgent = drafted("urgent", prompts(20, 30), [12, 12])
+    beside = ordinary("beside", words(20), 3)
+    send(here, urgent)
+    while not all(a.request.num_computed_tokens for a in urgent.members):
+        here.step()
+    send(here, after)
+    here.send(beside)
+    for _ in range(4 * depth):
+        here.step()
+    held = [a for d in (begun, reading, after) for a in d.members]
+    written, computed = [len(a.tokens) for a in held], [a.request.num_computed_tokens for a in held]
+    assert written[0] > 5
+    assert 0 < computed[2] < 90
+    assert computed[-1] == 0
+    while not urgent.members[0].over:
+        assert [a.request.num_computed_tokens for a in held] == computed
+        here.step()
+    assert [len(a.tokens) for a in held] == written
+    assert beside.over, "an ordinary request waited behind a group that stands back"
+    run(here)
+    assert all(a.tokens == a.expected for a in (*held, *urgent.members))
+    assert here.scheduler.counts.stood_back > 0
+
+
+@BOTH
+def test_a_less_urgent_group_is_slowed_and_never_starved(depth):
+    here = world(depth, places=6, stands_back=10)
+    patient = drafted("patient", prompts(20, 30), [40, 40], priority=1)
+    send(here, patient)
+    here.step()
+    gone_before = 0
+    while not patient.members[0].over and gone_before < 30:
+        urgent = drafted(f"u{gone_before}", prompts(20, 30), [15, 15])
+        send(here, urgent)
+        while not urgent.members[0].over:
+            here.step()
+        gone_before += 1
+    assert 1 < gone_before < 30
+    run(here)
+    assert patient.members[0].tokens == patient.members[0].expected
+
+
+@BOTH
+def test_a_less_urgent_group_goes_on_while_a_more_urgent_one_waits_for_its_places(depth):
+    here = world(depth, places=2, policy="priority", stands_back=10_000)
+    patient, urgent = drafted("patient", prompts(20, 30), [40, 40], priority=1), drafted("u", prompts(20, 30), [5, 5])
+    send(here, patient)
+    here.step()
+    send(here, urgent)
+    run(here)
+    for asked in (*patient.members, *urgent.members):
+        assert asked.tokens == asked.expected
+    assert here.scheduler.counts.preempted == 0
+
+
+@BOTH
 def test_a_group_waiting_for_places_keeps_no_image_that_a_running_request_needs_the_room_of(depth):
     here = world(depth, places=2, step_tokens=24, longest_chunk=16, image_budget=16)
     here.send(ordinary("before", words(40), 1, images=[("seen", 2)]))

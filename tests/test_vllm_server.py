@@ -128,6 +128,29 @@ def test_groups_of_one_to_four_over_http_are_what_the_oracle_writes(server, clie
     assert server.figure("prelim_group_timed_out_total") == 0
 
 
+def test_drafts_that_nobody_waits_for_are_held_for_the_others_and_come_out_the_same(server, client):
+    class Patient(Halt):
+        awaited = False
+
+    # Long enough to be met under way.
+    long = [request.model_copy(update={"max_new_tokens": 250}) for request in requests()[:4]]
+    before = server.figure("prelim_group_stood_back_total")
+    begun, ended = threading.Event(), []
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(client(groups=8).generate, long, IMAGES, lambda *_: begun.set(), Patient())
+        held.add_done_callback(lambda _: ended.append(time.monotonic()))
+        assert begun.wait(60)
+        awaited = client(groups=8).generate(requests()[8:12], IMAGES, None, Halt())
+        over = time.monotonic()
+        patient = held.result()
+    assert over < ended[0]
+    for draft, oracle in zip(
+        awaited + patient, expected()[8:12] + batched(tiny("qwen2_vl"), long, IMAGES), strict=True
+    ):
+        alike(draft, oracle)
+    assert server.figure("prelim_group_stood_back_total") > before
+
+
 def test_a_stop_string_ends_a_draft_over_http_where_the_oracle_ends_it(client):
     # Letters of whole characters, so that no half one before them is counted differently.
     stops = {n: found.group() for n, d in enumerate(expected()) if (found := re.search("[a-z]{3}", d.text[4:]))}

@@ -46,6 +46,8 @@ class Engine:
     policy: str = "fcfs"
     longest_chunk: int = 0
     image_budget: int = 64
+    stands_back: int = 2
+    """Steps that less urgent groups are held each time."""
 
 
 @dataclass
@@ -92,6 +94,7 @@ def engine_of(seed: int, members: int, depth: int) -> Engine:
         policy=rng.choice(("fcfs", "fcfs", "priority")),
         longest_chunk=rng.choice((0, 0, 24)),
         image_budget=rng.choice((16, 24, 64, 512)),
+        stands_back=rng.choice((0, 2, 40, 400)),
     )
 
 

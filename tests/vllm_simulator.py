@@ -124,6 +124,7 @@ class World:
         self.scheduler.max_num_encoder_input_tokens = engine.image_budget
         self.scheduler.clock = lambda: float(self.steps)
         self.scheduler.patience_s = PATIENCE
+        self.scheduler.stands_back_s = engine.stands_back
         self.runner = Runner(engine.runner, runs_ahead=engine.depth > 1)
         self.steps = 0
         self.core = _core(config, self.scheduler, self.runner, engine.depth)

@@ -33,6 +33,8 @@ _NEUTRAL: Final = {
     "stream": True,
     "stream_options": {"include_usage": True},
 }
+BEHIND: Final = 1
+"""vLLM's priority of a draft that nobody waits for; 0 goes first."""
 
 
 class VllmHttpGenerator:
@@ -47,11 +49,9 @@ class VllmHttpGenerator:
         *,
         key: SecretStr | None = None,
         limits: Limits | None = None,
-        priority: int = 0,
     ) -> None:
-        """`language_model` as the servers call it; `priority` is read by servers that schedule by it, low first."""
+        """`language_model` as the servers call it."""
         self._language_model = language_model
-        self._priority = {"priority": priority} if priority else {}
         self._groups = Groups(urls, key=key, limits=limits)
 
     @property
@@ -80,7 +80,8 @@ class VllmHttpGenerator:
         for request in requests:
             for prompt in request.mixed:
                 check_prompt(prompt, images)
-        drafts = [self._calls_of(request, images) for request in requests]
+        priority = 0 if halt is None or halt.awaited else BEHIND
+        drafts = [self._calls_of(request, images, priority) for request in requests]
         answers = self._groups.write(drafts, on_text, halt)
         return [_generated(each) for each in answers]
 
@@ -94,7 +95,7 @@ class VllmHttpGenerator:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _calls_of(self, request: GenerationRequest, images: Images) -> CallsOf:
+    def _calls_of(self, request: GenerationRequest, images: Images, priority: int) -> CallsOf:
         def calls(group: str) -> list[Call]:
             made = []
             for number, (prompt, (path, body)) in enumerate(
@@ -108,8 +109,9 @@ class VllmHttpGenerator:
                     temperature=request.temperature,
                     seed=request.seed,
                 )
-                body |= _NEUTRAL | self._priority
+                body |= _NEUTRAL
                 body |= {
+                    "priority": priority,
                     "model": self._language_model,
                     "max_tokens": request.max_new_tokens,
                     "stop": list(request.stop),

@@ -216,11 +216,18 @@ class VllmGenerator:
             self.submit_member(group, request, row, one)
 
     def submit_member(
-        self, group: str, request: GenerationRequest, row: int, prepared: Vllm, **more: Any  # noqa: ANN401
-    ) -> None:  # fmt: skip
+        self,
+        group: str,
+        request: GenerationRequest,
+        row: int,
+        prepared: Vllm,
+        *,
+        priority: int = 0,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
         """Hand one member to the engine, which lets it wait for its others; `more` are vLLM's sampling parameters.
 
-        The first member tells its tokens as they come, the others theirs when they end.
+        The first member tells its tokens as they come, the others theirs when they end. Less `priority` goes first.
         """
         member = Member(
             group=group,
@@ -232,9 +239,17 @@ class VllmGenerator:
         )
         kind = RequestOutputKind.FINAL_ONLY if row else RequestOutputKind.DELTA
         said = {"output_kind": kind, "extra_args": member.arguments(), **more}
-        self.submit_ordinary(f"{group}-{member.branch}", prepared, request.max_new_tokens, **said)
+        self.submit_ordinary(f"{group}-{member.branch}", prepared, request.max_new_tokens, priority=priority, **said)
 
-    def submit_ordinary(self, name: str, prepared: Vllm, max_new_tokens: int, **more: Any) -> None:  # noqa: ANN401
+    def submit_ordinary(
+        self,
+        name: str,
+        prepared: Vllm,
+        max_new_tokens: int,
+        *,
+        priority: int = 0,
+        **more: Any,  # noqa: ANN401
+    ) -> None:
         """Hand the engine a request of its own, greedy unless `more` says otherwise; it runs beside the drafts."""
         said = {
             "temperature": 0.0,
@@ -244,7 +259,7 @@ class VllmGenerator:
             "detokenize": False,
             "output_kind": RequestOutputKind.DELTA,
         }
-        self.engine.add_request(name, prepared, SamplingParams(**{**said, **more}))
+        self.engine.add_request(name, prepared, SamplingParams(**{**said, **more}), priority=priority)
 
     def _write(self, drafts: Sequence[_Draft], on_text: OnText | None, halt: Halt) -> None:
         owners = {one: draft for draft in drafts for one in draft.ids}

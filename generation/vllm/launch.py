@@ -71,6 +71,8 @@ class Launch(Record):
             # The lock, and what chooses for a group. On a CPU vLLM waits for each step before it plans the next.
             "--scheduler-cls": f"generation.vllm.scheduler.{'GroupScheduler' if cpu else 'GroupAsyncScheduler'}",
             "--logits-processors": "generation.vllm.processors:GroupProcessor",
+            # What somebody waits for goes first, into the engine and in it.
+            "--scheduling-policy": "priority",
             # A multiple of the branches, or the last places could never be taken by a group.
             "--max-num-seqs": self.groups * len(PRESETS[self.preset].branches),
             "--middleware": "generation.vllm.places.GroupPlaces",

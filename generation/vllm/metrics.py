@@ -29,6 +29,8 @@ class Counts:
     """Tokens sampled together: one for each group and step."""
     held: int = 0
     """Times that a member waited a step for others."""
+    stood_back: int = 0
+    """Steps that groups waited for more urgent ones."""
     repaired: int = 0
     """Times that only some members were about to sample, so that all gave up their places."""
     preempted: int = 0

@@ -7,6 +7,8 @@ A member is parked until its group is whole; then the group takes places and KV 
 every member's prompt one token is held back until all have only that one left; from then on they go one token a
 step, together. A member that loses its KV cache takes the others with it, and what is still being computed for any of
 them is dropped, so that all have the same tokens. When one ends, all end.
+
+While a more urgent group is written, the others are held where they are, since every row lengthens the step of all.
 """
 
 import os
@@ -35,6 +37,8 @@ PATIENCE: Final = "PRELIM_GROUP_TIMEOUT_S"
 """Environment variable: seconds after which the members that came are ended because another never did."""
 PATIENCE_S: Final = 30.0
 """Without it."""
+STANDS_BACK_S: Final = 2.0
+"""How long less urgent groups are held at most each time: slowed, never starved."""
 _SHARED_ENDS: Final = (
     RequestStatus.FINISHED_STOPPED,
     RequestStatus.FINISHED_LENGTH_CAPPED,
@@ -61,6 +65,11 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
         self._groups: Groups[Request] = Groups()
         self._released: set[str] = set()
         """Groups that may sample in the step being planned."""
+        self.stands_back_s = STANDS_BACK_S
+        self._standing_back: set[str] = set()
+        """Groups held where they are in the step being planned."""
+        self._standing_since: float | None = None
+        """When the first of them was."""
         self._entering: Group[Request] | None = None
         """The group whose members are taking their places; while some have and some have not, no other begins to."""
         self._broken: set[Group[Request]] = set()
@@ -118,7 +127,8 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
                 group.admitted = True
                 if all(_left(m, m.num_computed_tokens) == 1 for m in group.members):
                     self._released.add(group.id)
-        # 3. vLLM plans; the hooks below hold members back.
+        # 3. Which must stand back; then vLLM plans, and the hooks below hold members back.
+        self._standing_back = self._less_urgent()
         output = super().schedule(throttle_prefills)
         # 4. A group of which only some sample gives up its places, and what they sample is dropped.
         for group in self._groups:
@@ -134,13 +144,28 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
             self._unstick()
         return output
 
+    def _less_urgent(self) -> set[str]:
+        """Groups that a more urgent one with places goes before; none when they have stood back for long enough."""
+        placed = [g for g in self._groups if g.whole and any(m.status == RequestStatus.RUNNING for m in g.members)]
+        first = min((_urgency(group) for group in placed), default=0)
+        behind = {g.id for g in self._groups if g.whole and placed and _urgency(g) > first}
+        now = self.clock()
+        if not behind:
+            self._standing_since = None
+        elif self._standing_since is None:
+            self._standing_since = now
+        elif now - self._standing_since >= self.stands_back_s:
+            return set()
+        self.counts.stood_back += len(behind)
+        return behind
+
     def _handle_blocked_waiting_request(self, request: Request) -> bool:
         """Whether a waiting request may be looked at: of groups, one at a time, whole, with every grammar compiled."""
         group = self._groups.of(request.request_id)
         ready: bool = super()._handle_blocked_waiting_request(request)
         if group is None or not ready:
             return ready
-        if not group.whole or (self._is_entering() and self._entering is not group):
+        if not group.whole or (self._is_entering() and self._entering is not group) or group.id in self._standing_back:
             return False
         for other in group.members:
             if other is not request and other.status != RequestStatus.RUNNING:
@@ -166,6 +191,8 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
         if request.status != RequestStatus.RUNNING and not self._may_enter(group):
             # vLLM gives up on the queue for this step now, and would keep images in its cache for this request's sake.
             self.encoder_cache_manager.free(request)
+            return 0
+        if group.id in self._standing_back:
             return 0
         left = _left(request, num_computed_tokens)
         if 0 < left <= tokens and group.id not in self._released:
@@ -324,6 +351,12 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
 
 class GroupAsyncScheduler(GroupScheduler, AsyncScheduler):  # type: ignore[misc]
     """The same for engines that plan a step while the one before is still being computed."""
+
+
+def _urgency(group: Group[Request]) -> int:
+    """Less is more urgent, as in vLLM; a group is as urgent as its least urgent member."""
+    least: int = group.members[0].priority
+    return least
 
 
 def _writes_its_last(request: Request) -> bool:
