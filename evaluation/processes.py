@@ -11,12 +11,12 @@ from pathlib import Path
 
 def memory_mib(leader: int) -> float:
     """Memory of all processes of a session that is in no file; shared pages count for each."""
-    return sum(_anonymous_kib(process) for process in _session(leader)) / 1024
+    return sum(_anonymous_kib(process) for process in session(leader)) / 1024
 
 
 def kill_session(process: "subprocess.Popen[bytes]") -> None:
     """End all processes of a session at once, as a machine that loses power would; nothing of it is left afterwards."""
-    while living := _session(process.pid):
+    while living := session(process.pid):
         for each in living:
             with suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
@@ -24,7 +24,7 @@ def kill_session(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def _session(leader: int) -> list[int]:
+def session(leader: int) -> list[int]:
     """All living processes of a session."""
     found = []
     for entry in Path("/proc").iterdir():

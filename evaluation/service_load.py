@@ -37,7 +37,7 @@ PAIRS: Final = 40
 PROBES: Final = 60
 EVERY_S: Final = 2.0
 """Between two questions beside bulk: each is over before the next one comes."""
-FLOOD: Final = 160
+FLOOD: Final = 400
 
 
 class Spread(Record):
@@ -269,9 +269,10 @@ def _now_and_then(post: Post, times: int) -> list[float]:
 
 
 class _Jobs:
-    """Keeps a queue of bulk drafts from running dry."""
+    """Keeps a queue of bulk drafts from running dry, and looks seldom: its questions are load, too."""
 
-    AHEAD: Final = 12
+    AHEAD: Final = 24
+    LOOK_S: Final = 0.25
 
     def __init__(self, client: httpx.Client, images: Sequence[Path]) -> None:
         self._client, self._images = client, [image.read_bytes() for image in images]
@@ -303,7 +304,7 @@ class _Jobs:
         self._going.clear()
         while self._open:
             self._look()
-            time.sleep(0.1)
+            time.sleep(self.LOOK_S)
 
     def close(self) -> None:
         """End."""
@@ -314,7 +315,7 @@ class _Jobs:
     def _feed(self) -> None:
         for n in count():
             while not (self._going.is_set() and len(self._open) < self.AHEAD):
-                if self._closing.wait(0.05):
+                if self._closing.wait(self.LOOK_S):
                     return
                 self._look()
             part = ("images", ("image.png", self._images[n % len(self._images)]))
@@ -323,15 +324,18 @@ class _Jobs:
             self._open.append(answer.headers["location"])
 
     def _look(self) -> None:
-        """Ask for the oldest: they end in order, but for a place or two."""
+        """Ask from the oldest on, until two have not ended: they end in order, but for a place or two."""
         with self._looking:
-            for at in self._open[:4]:
+            going_on = 0
+            for at in list(self._open):
                 state = self._client.get(at).json()["state"]
                 if state == "succeeded":
                     self._open.remove(at)
                     self._ended += 1
                 elif state not in ("queued", "running"):
                     raise RuntimeError(f"a job has {state}")
+                elif (going_on := going_on + 1) == 2:
+                    return
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import asyncio
 import importlib.util
 import json
 import math
+import os
 import random
 import re
 import subprocess
@@ -230,6 +231,18 @@ def test_the_command_says_how_to_use_what_it_serves_and_nothing_of_what_it_was_a
     assert f"prelim draft STUDY --generator vllm-http --server {server.url} --language-model tiny" in server.printed
     assert server.key.get_secret_value() not in server.printed
     assert not [word for word in ("cardiomegaly", "effusion", "pneumothorax") if word in server.printed]
+
+
+def test_a_server_on_a_cpu_leaves_the_cores_to_those_who_ask_it(server):
+    from evaluation.processes import session  # noqa: PLC0415
+    from generation.vllm.serve import NICE  # noqa: PLC0415
+
+    [command, *others] = sorted(session(server.process.pid))
+    assert command == server.process.pid
+    assert len(others) >= 3  # the server, its engine, its worker
+    assert {os.getpriority(os.PRIO_PROCESS, each) for each in others} == {NICE}
+    shared = Path(f"/proc/{server.process.pid}/autogroup")
+    assert not shared.exists() or shared.read_text().endswith(f"nice {NICE}\n")
 
 
 def test_a_wrong_key_and_a_wrong_model_are_told_with_what_to_do(server):
