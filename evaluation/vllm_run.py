@@ -23,6 +23,7 @@ def started(load: Load, folder: Path) -> VllmGenerator:
     more: dict[str, Any] = {} if load.blocks is None else {"num_gpu_blocks_override": load.blocks}
     if load.scheduler != "groups":
         more["scheduler_cls"] = None
+    more["scheduling_policy"] = "priority"  # as servers have it
     generator = VllmGenerator(
         str(folder),
         VllmSettings(

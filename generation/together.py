@@ -176,7 +176,6 @@ class _AllOf(Halt):
     def __init__(self, halts: Sequence[Halt]) -> None:
         super().__init__()
         self._halts = halts
-        self.awaited = any(halt.awaited for halt in halts)
 
     def check(self) -> None:
         faults = []

@@ -90,6 +90,22 @@ def test_a_group_goes_to_one_server_as_one_request_for_each_branch(client):
                 assert ("stream_interval" in body) == (member.row > 0)
 
 
+def test_what_nobody_waits_for_goes_behind_and_waits_longer(client):
+    patient = Halt()
+    patient.awaited = False
+    with serving(good()) as server:
+        for halt in (None, Halt(), patient):
+            client(server.url).generate([asked("ccd")], {}, None, halt)
+        assert [body["priority"] for _, _, body, _ in server.seen] == [0, 0, 0, 0, 1, 1]
+    with serving(silent) as server:
+        began = time.monotonic()
+        with pytest.raises(GeneratorUnavailable, match=r"sent nothing for 0\.1 s"):
+            client(server.url, limits=Limits(first_token_s=0.1, tries=1)).generate([asked("ccd")], {}, None, Halt())
+        with pytest.raises(GeneratorUnavailable, match="sent nothing for 2 s"):
+            client(server.url, limits=Limits(first_token_s=0.1, tries=1)).generate([asked("ccd")], {}, None, patient)
+        assert time.monotonic() - began >= 2.1
+
+
 def test_draws_are_the_plugins_and_never_the_servers_own(client):
     with serving(good()) as server:
         client(server.url).generate(

@@ -136,26 +136,6 @@ def test_one_that_goes_away_while_waiting_is_not_written(inner):
     assert counting.calls == [1]
 
 
-@pytest.mark.parametrize(("first", "second"), [(True, False), (False, False), (True, True)])
-def test_a_batch_is_waited_for_when_anybody_waits_for_it(inner, first, second):
-    told = []
-
-    class Told(Counting):
-        def generate(self, requests, images, on_text=None, halt=None):
-            told.append(halt.awaited)
-            return super().generate(requests, images, on_text, halt)
-
-    together = Together(Told(inner), most=2, linger_s=5)
-
-    def one(n, awaited):
-        halt = Halt()
-        halt.awaited = awaited
-        together.generate([asked(n)[0]], asked(n)[1], None, halt)
-
-    run([threading.Thread(target=one, args=each) for each in ((0, first), (1, second))])
-    assert told == [first or second]
-
-
 def test_an_unforeseen_error_reaches_everybody_who_waits(inner):
     class Broken(Counting):
         def generate(self, requests, images, on_text=None, halt=None):

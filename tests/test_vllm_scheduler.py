@@ -299,7 +299,7 @@ def test_what_is_urgent_goes_before_what_is_not_and_a_group_is_as_urgent_as_its_
 @BOTH
 @pytest.mark.parametrize("policy", ["fcfs", "priority"])
 def test_a_less_urgent_group_is_held_where_it_is_while_a_more_urgent_one_is_written(depth, policy):
-    here = world(depth, places=9, policy=policy, step_tokens=32, stands_back=100)
+    here = world(depth, places=9, policy=policy, step_tokens=32, longest_chunk=8, stands_back=100)
     begun, reading, after = (
         drafted(name, prompts(*lengths), [60, 60], priority=1)
         for name, lengths in (("begun", (20, 30)), ("reading", (90, 80)), ("after", (20, 30)))
@@ -321,7 +321,7 @@ def test_a_less_urgent_group_is_held_where_it_is_while_a_more_urgent_one_is_writ
     held = [a for d in (begun, reading, after) for a in d.members]
     written, computed = [len(a.tokens) for a in held], [a.request.num_computed_tokens for a in held]
     assert written[0] > 5
-    assert 0 < computed[2] < 90
+    assert 0 < computed[2] < 80
     assert computed[-1] == 0
     while not urgent.members[0].over:
         assert [a.request.num_computed_tokens for a in held] == computed

@@ -33,6 +33,7 @@ def test_the_command_holds_what_groups_and_private_data_demand():
     assert said["--model"] == "/models/one"
     assert said["--served-model-name"] == "one"
     assert said["--host"] == "127.0.0.1"
+    assert said["--scheduling-policy"] == "priority"
     assert json.loads(said["--limit-mm-per-prompt"]) == {"image": 3, "video": 0}
     assert {"--scheduler-cls", "--logits-processors", "--enable-prefix-caching", "--middleware"} <= set(said)
     assert (said["--generation-config"], said["--max-model-len"]) == ("vllm", "4096")
@@ -76,13 +77,13 @@ def test_a_server_that_ends_before_it_is_ready_is_no_success(capsys, monkeypatch
     monkeypatch.setattr("service.vllm_serve.installed_build", lambda: "cpu")
     for status, exit_status, said in ((78, 78, ""), (1, 75, "ended with status 1 before it was ready")):
         monkeypatch.setattr(Launch, "command", lambda _, s=status: [sys.executable, "-c", f"raise SystemExit({s})"])
-        assert main(["vllm-serve", "model", "--port", "47123"]) == exit_status
+        assert main(["vllm-serve", "model", "--port", "27123"]) == exit_status
         assert said in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_ends_the_server_by_name(tmp_path, capfd):
     need_vllm()
-    assert main(["vllm-serve", str(tmp_path / "nothing"), "--port", "47124"]) == 78
+    assert main(["vllm-serve", str(tmp_path / "nothing"), "--port", "27124"]) == 78
     assert "MISSING_WEIGHTS" in capfd.readouterr().err
 
 
@@ -91,7 +92,7 @@ def test_a_model_that_vllm_has_no_code_for_ends_the_server_by_name(tmp_path, cap
     need_vllm()
     (tmp_path / "config.json").write_text('{"architectures": ["NobodysForCausalLM"], "model_type": "qwen2"}')
     (tmp_path / "model.safetensors").write_bytes(b"")
-    assert main(["vllm-serve", str(tmp_path), "--port", "47125"]) == 78
+    assert main(["vllm-serve", str(tmp_path), "--port", "27125"]) == 78
     said = capfd.readouterr().err
     assert "UNSUPPORTED_MODEL: vLLM 0.32" in said
     assert "NobodysForCausalLM" in said

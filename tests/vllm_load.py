@@ -91,7 +91,7 @@ def engine_of(seed: int, members: int, depth: int) -> Engine:
         places=places,
         depth=depth,
         runner=rng.choice(("v1", "v2")),
-        policy=rng.choice(("fcfs", "fcfs", "priority")),
+        policy=rng.choice(("priority", "fcfs", "priority")),
         longest_chunk=rng.choice((0, 0, 24)),
         image_budget=rng.choice((16, 24, 64, 512)),
         stands_back=rng.choice((0, 2, 40, 400)),

@@ -160,12 +160,15 @@ class Groups:
 
     async def _group(self, server: Server, calls: Sequence[Call], tell: Tell) -> list[Answer]:
         """All members on this server, until all have ended or one has failed, which ends the others."""
-        limits, now, begun = self._limits, asyncio.get_running_loop().time, False
+        now, begun = asyncio.get_running_loop().time, False
+        first_token_s, next_token_s = (
+            calls[0].patience * usual_s for usual_s in (self._limits.first_token_s, self._limits.next_token_s)
+        )
 
         def alive(_: str) -> None:
             nonlocal begun
             begun = True
-            patience.reschedule(now() + limits.next_token_s)
+            patience.reschedule(now() + next_token_s)
 
         def first(text: str) -> None:
             alive(text)
@@ -178,10 +181,10 @@ class Groups:
             for call, hear in zip(calls, hearers, strict=True)
         ]
         try:
-            async with asyncio.timeout(limits.first_token_s) as patience:
+            async with asyncio.timeout(first_token_s) as patience:
                 answers = await _answered(tasks)
         except TimeoutError as error:
-            waited = limits.next_token_s if begun else limits.first_token_s
+            waited = next_token_s if begun else first_token_s
             raise GeneratorUnavailable(
                 f"the server sent nothing for {waited:g} s", fix="look at its load and its log, or allow more time"
             ) from error

@@ -51,6 +51,8 @@ class Call:
     most_tokens: int
     """An answer with more is not one to this request."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    patience: int = 1
+    """How many times the usual a server may take for a token; more for what goes behind others."""
 
 
 @dataclass

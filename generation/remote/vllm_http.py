@@ -35,6 +35,8 @@ _NEUTRAL: Final = {
 }
 BEHIND: Final = 1
 """vLLM's priority of a draft that nobody waits for; 0 goes first."""
+PATIENCE: Final = 20
+"""How many times longer such a draft waits for a token: others may keep a server's places for a while."""
 
 
 class VllmHttpGenerator:
@@ -80,8 +82,8 @@ class VllmHttpGenerator:
         for request in requests:
             for prompt in request.mixed:
                 check_prompt(prompt, images)
-        priority = 0 if halt is None or halt.awaited else BEHIND
-        drafts = [self._calls_of(request, images, priority) for request in requests]
+        awaited = halt is None or halt.awaited
+        drafts = [self._calls_of(request, images, awaited=awaited) for request in requests]
         answers = self._groups.write(drafts, on_text, halt)
         return [_generated(each) for each in answers]
 
@@ -95,7 +97,7 @@ class VllmHttpGenerator:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _calls_of(self, request: GenerationRequest, images: Images, priority: int) -> CallsOf:
+    def _calls_of(self, request: GenerationRequest, images: Images, *, awaited: bool) -> CallsOf:
         def calls(group: str) -> list[Call]:
             made = []
             for number, (prompt, (path, body)) in enumerate(
@@ -111,7 +113,7 @@ class VllmHttpGenerator:
                 )
                 body |= _NEUTRAL
                 body |= {
-                    "priority": priority,
+                    "priority": 0 if awaited else BEHIND,
                     "model": self._language_model,
                     "max_tokens": request.max_new_tokens,
                     "stop": list(request.stop),
@@ -120,7 +122,8 @@ class VllmHttpGenerator:
                 }
                 if number:  # only the first member is listened to while it writes; the others are compared at the end
                     body["stream_interval"] = request.max_new_tokens
-                made.append(Call(path, body, request.max_new_tokens, {GROUP_HEADER: group}))
+                patience = 1 if awaited else PATIENCE
+                made.append(Call(path, body, request.max_new_tokens, {GROUP_HEADER: group}, patience))
             return made
 
         return calls

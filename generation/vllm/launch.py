@@ -1,7 +1,7 @@
 """How a vLLM server is started that decodes groups: its command line and environment for a model and a preset.
 
 In: what an operator decides. Out: arguments and variables; nothing is started here and vLLM need not be installed. Only
-what groups or private data demand is set, so that whatever else vLLM can do may be added behind it.
+what groups, private data and people who wait demand is set, so that whatever else vLLM can do may be added behind it.
 """
 
 import json
@@ -71,7 +71,7 @@ class Launch(Record):
             # The lock, and what chooses for a group. On a CPU vLLM waits for each step before it plans the next.
             "--scheduler-cls": f"generation.vllm.scheduler.{'GroupScheduler' if cpu else 'GroupAsyncScheduler'}",
             "--logits-processors": "generation.vllm.processors:GroupProcessor",
-            # What somebody waits for goes first, into the engine and in it.
+            # What somebody waits for goes into the engine first.
             "--scheduling-policy": "priority",
             # A multiple of the branches, or the last places could never be taken by a group.
             "--max-num-seqs": self.groups * len(PRESETS[self.preset].branches),

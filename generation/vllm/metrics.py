@@ -30,7 +30,7 @@ class Counts:
     held: int = 0
     """Times that a member waited a step for others."""
     stood_back: int = 0
-    """Steps that groups waited for more urgent ones."""
+    """Groups held where they were for more urgent ones, in each step anew."""
     repaired: int = 0
     """Times that only some members were about to sample, so that all gave up their places."""
     preempted: int = 0

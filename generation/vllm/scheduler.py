@@ -8,7 +8,7 @@ every member's prompt one token is held back until all have only that one left; 
 step, together. A member that loses its KV cache takes the others with it, and what is still being computed for any of
 them is dropped, so that all have the same tokens. When one ends, all end.
 
-While a more urgent group is written, the others are held where they are, since every row lengthens the step of all.
+While more urgent groups are written, the others are held where they are, since every row lengthens the step of all.
 """
 
 import os
@@ -38,7 +38,7 @@ PATIENCE: Final = "PRELIM_GROUP_TIMEOUT_S"
 PATIENCE_S: Final = 30.0
 """Without it."""
 STANDS_BACK_S: Final = 2.0
-"""How long less urgent groups are held at most each time: slowed, never starved."""
+"""How long less urgent groups are held at most before they go on for as long: slowed, never starved."""
 _SHARED_ENDS: Final = (
     RequestStatus.FINISHED_STOPPED,
     RequestStatus.FINISHED_LENGTH_CAPPED,
@@ -68,8 +68,10 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
         self.stands_back_s = STANDS_BACK_S
         self._standing_back: set[str] = set()
         """Groups held where they are in the step being planned."""
-        self._standing_since: float | None = None
-        """When the first of them was."""
+        self._stood_back_s = 0.0
+        """For how long groups were held, less for how long they went on since."""
+        self._planned_at = 0.0
+        """When the last step was planned."""
         self._entering: Group[Request] | None = None
         """The group whose members are taking their places; while some have and some have not, no other begins to."""
         self._broken: set[Group[Request]] = set()
@@ -139,22 +141,24 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
                     self.counts.repaired += 1
                     self._broken.add(group)
         self._take_back()
-        # 5. If nobody can go on because groups hold what others need, the youngest gives way.
+        # 5. If nobody can go on because groups hold what others need, those held go on, or the youngest gives way.
         if output.total_num_scheduled_tokens == 0:
             self._unstick()
         return output
 
     def _less_urgent(self) -> set[str]:
-        """Groups that a more urgent one with places goes before; none when they have stood back for long enough."""
-        placed = [g for g in self._groups if g.whole and any(m.status == RequestStatus.RUNNING for m in g.members)]
-        first = min((_urgency(group) for group in placed), default=0)
-        behind = {g.id for g in self._groups if g.whole and placed and _urgency(g) > first}
-        now = self.clock()
-        if not behind:
-            self._standing_since = None
-        elif self._standing_since is None:
-            self._standing_since = now
-        elif now - self._standing_since >= self.stands_back_s:
+        """Groups that the most urgent ones go before; none while one of those waits for places, which others hold."""
+        # 1. In the long run held for half of the time at most, however many come that are more urgent.
+        now, before = self.clock(), self._planned_at
+        self._planned_at = now
+        self._stood_back_s += now - before if self._standing_back else before - now
+        self._stood_back_s = min(max(self._stood_back_s, 0.0), self.stands_back_s)
+        # 2. Who would be held.
+        whole = [group for group in self._groups if group.whole]
+        first = min(map(_urgency, whole), default=0)
+        behind = {group.id for group in whole if _urgency(group) > first}
+        waits = any(m.status != RequestStatus.RUNNING for g in whole if g.id not in behind for m in g.members)
+        if waits or self._stood_back_s >= self.stands_back_s:
             return set()
         self.counts.stood_back += len(behind)
         return behind
@@ -243,6 +247,9 @@ class GroupScheduler(Scheduler):  # type: ignore[misc]  # vLLM is read without i
 
     def _unstick(self) -> None:
         if self._pause_state == PauseState.PAUSED_ALL or any(r.num_in_flight_tokens for r in self.running):
+            return
+        if self._standing_back:
+            self._stood_back_s = self.stands_back_s
             return
         for request in reversed(self.running):
             group = self._groups.of(request.request_id)
@@ -354,7 +361,7 @@ class GroupAsyncScheduler(GroupScheduler, AsyncScheduler):  # type: ignore[misc]
 
 
 def _urgency(group: Group[Request]) -> int:
-    """Less is more urgent, as in vLLM; a group is as urgent as its least urgent member."""
+    """Of a whole group: less is more urgent, as in vLLM, and as urgent as its least urgent member are all."""
     least: int = group.members[0].priority
     return least
 

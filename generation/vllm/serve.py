@@ -56,9 +56,18 @@ def _stand_back() -> None:
     that needs 25 ms then waited up to 350 ms for its turn. So a session begun for this server stands back whole.
     """
     os.nice(NICE)
-    if os.getsid(0) in {os.getpid(), os.getppid()}:
+    if os.getsid(0) in {os.getpid(), os.getppid()} and not _has_terminal():
         with suppress(OSError):  # another system, or a kernel that does not share so
             Path("/proc/self/autogroup").write_text(str(NICE), encoding="ascii")
+
+
+def _has_terminal() -> bool:
+    """Whether somebody sits at this session, with other things to do in it."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 def _run_server(architectures: list[str]) -> None:
