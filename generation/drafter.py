@@ -129,7 +129,7 @@ class Drafter:
         halt.pause()
         # 7.-10. One of the two ways to write.
         if self._writer is None:
-            return self._from_cases(basis, tell)
+            return self._from_cases(basis, tell, halt)
         return self._by_language_model(self._writer, basis, tell, halt)
 
     def rewrite(self, draft: Draft, read: ReadStudy) -> Generated:
@@ -179,7 +179,7 @@ class Drafter:
             span.set_attributes(named({"cases": len(evidence.cases), "snapshot": evidence.index_snapshot or ""}))
         return evidence
 
-    def _from_cases(self, basis: "_Basis", tell: Tell, *, fallback: str = "", told: int = 0) -> Draft:
+    def _from_cases(self, basis: "_Basis", tell: Tell, halt: Halt, *, fallback: str = "", told: int = 0) -> Draft:
         """Steps 7 to 10 without a language model: what similar cases agree on, in sentences copied from them.
 
         `fallback` says why no language model wrote, `told` how many sentences were told of it before.
@@ -194,11 +194,13 @@ class Drafter:
         if not consensus.sentences:
             why = "the similar cases agree on nothing that may be said of another patient"
             return self._abstain(basis, "NO_CONSENSUS", why, fallback=fallback)
+        halt.pause()
         # 10. The checks: a sentence with a hard remark is left out and counted, soft remarks become flags.
         known = known_by_cases(spoken.study, spoken.cases, basis.experts)
         with step("check", proposed=len(consensus.sentences)) as span:
             checked = keep_checked(consensus.sentences, known, shared(self._policy))
             span.set_attributes(_left(checked))
+        halt.pause()
         rest = {
             "warnings": (*basis.verdict.warnings, *_missing(checked)),
             "dropped": checked.dropped,
@@ -235,7 +237,7 @@ class Drafter:
             told = reading.withdraw()
             if writer.fallback == "error":
                 raise
-            return self._from_cases(basis, tell, fallback=error.code, told=told)
+            return self._from_cases(basis, tell, halt, fallback=error.code, told=told)
         writing = writing_of(asked, answer, writer.generator, perf_counter() - began)
         # 10. The checks of the whole; what was told and does not last is withdrawn.
         with step("check") as span:

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from generation.draft import Draft
+from generation.drafter import Drafter
 from service.front import Front
 from service.jobs.job import ENDED, Job
 from service.keys import new_key
@@ -119,3 +121,21 @@ def test_jobs_are_refused_where_none_are_kept() -> None:
     with served() as (client, _):
         problem(submit(client), 422, "REQUEST")
         problem(client.get("/v1/jobs/x"), 422, "REQUEST")
+
+
+@pytest.mark.parametrize(("urgency", "awaited"), [("bulk", False), ("interactive", True)])
+def test_a_generator_is_told_whether_somebody_waits_for_a_job(
+    service: Served, monkeypatch: pytest.MonkeyPatch, urgency: str, awaited: bool
+) -> None:
+    client, _ = service
+    told: list[bool] = []
+    drafted = Drafter.draft
+
+    def heard(drafter: Drafter, read: Any, tell: Any = None, halt: Any = None) -> Draft:
+        told.append(halt.awaited)
+        return drafted(drafter, read, tell, halt)
+
+    monkeypatch.setattr(Drafter, "draft", heard)
+    answer = client.post("/v1/jobs", files=unseen(), params={"urgency": urgency})
+    assert ended(client, answer.headers["location"]).state == "succeeded"
+    assert told == [awaited]

@@ -334,21 +334,47 @@ def test_a_less_urgent_group_is_held_where_it_is_while_a_more_urgent_one_is_writ
 
 
 @BOTH
-def test_a_less_urgent_group_is_slowed_and_never_starved(depth):
+@pytest.mark.parametrize("length", [15, 400], ids=["one-after-another", "one-long"])
+def test_a_less_urgent_group_is_slowed_to_half_and_never_starved(depth, length):
     here = world(depth, places=6, stands_back=10)
     patient = drafted("patient", prompts(20, 30), [40, 40], priority=1)
     send(here, patient)
-    here.step()
-    gone_before = 0
-    while not patient.members[0].over and gone_before < 30:
-        urgent = drafted(f"u{gone_before}", prompts(20, 30), [15, 15])
+    while not patient.members[0].tokens:
+        here.step()
+    began, n = here.steps, 0
+    while not patient.members[0].over:
+        urgent = drafted(f"u{n}", prompts(20, 30), [length, length])
         send(here, urgent)
-        while not urgent.members[0].over:
+        while not (urgent.members[0].over or patient.members[0].over):
             here.step()
-        gone_before += 1
-    assert 1 < gone_before < 30
+        n += 1
+    # Forty steps for itself, as many for others, and what it stands back at first.
+    assert 60 < here.steps - began < 100
     run(here)
     assert patient.members[0].tokens == patient.members[0].expected
+
+
+@BOTH
+def test_nobody_is_held_on_places_that_another_urgent_group_waits_for(depth):
+    here = world(depth, places=4, policy="priority", stands_back=10_000)
+    patient = drafted("patient", prompts(20, 30), [40, 40], priority=1)
+    first, second = drafted("first", prompts(20, 30), [200, 200]), drafted("second", prompts(20, 30), [5, 5])
+    send(here, patient)
+    here.step()
+    send(here, first)
+    for _ in range(10):
+        here.step()
+    send(here, second)
+    over = []
+    while here.busy:
+        here.step()
+        over += [
+            name
+            for name, draft in (("patient", patient), ("first", first), ("second", second))
+            if name not in over and draft.members[0].over
+        ]
+    assert over == ["patient", "second", "first"]
+    assert here.scheduler.counts.stood_back > 5
 
 
 @BOTH
