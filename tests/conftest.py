@@ -19,7 +19,7 @@ def skip_or_fail(need: str, reason: str) -> None:
     """Skip because `need` is not here, or fail when this machine was said to have it."""
     if need in REQUIRED:
         pytest.fail(f"{need} is required by PRELIM_REQUIRE: {reason}", pytrace=False)
-    pytest.skip(f"{need}: {reason}")
+    pytest.skip(f"{need}: {reason}", allow_module_level=True)
 
 
 @pytest.fixture(scope="session")
