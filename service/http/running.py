@@ -23,7 +23,7 @@ def http_server(app: FastAPI) -> "_Server":
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=30,
-            h11_max_incomplete_event_size=64 * 1024,
+            http="httptools",  # the other choice, h11, fails where an answer comes before its request is whole
         )
     )
 
