@@ -8,16 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from socket import create_server
+from socket import create_connection, create_server
 
 import httpx
 import pytest
 
 from service.__main__ import main as prelim
 from service.keys import Key
-from tests.http_serving import collection, unseen
+from tests.http_serving import collection, served, unseen
 
 
 @contextmanager
@@ -110,3 +110,15 @@ def test_a_key_is_shown_once_and_its_entry_does_not_hold_it(tmp_path: Path, caps
         (tmp_path / "keys.json").write_text(wrong)
         arguments = ["serve", "--keys", str(tmp_path / "keys.json"), "--index", "nowhere", "--port", "0"]
         assert prelim(arguments) == 65
+
+
+def test_a_head_that_does_not_end_is_refused_before_it_fills_the_memory() -> None:
+    with served() as (client, _), create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
+        assert client.get("/nothing", headers={"X-Long": "x" * 60 * 1024}).status_code == 404
+        connection.settimeout(10)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Endless: ")
+        with suppress(OSError):
+            for _ in range(40):
+                connection.sendall(b"x" * 64 * 1024)
+        with suppress(ConnectionResetError):
+            assert connection.recv(64).startswith(b"HTTP/1.1 400")

@@ -1,16 +1,22 @@
 """The HTTP face as a running server on a socket that somebody else has opened."""
 
+import math
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
+from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.front import Front
 from service.http.app import create_app
+
+LONGEST_HEAD: Final = 64 * 1024
+"""Bytes."""
 
 
 def http_server(app: FastAPI) -> "_Server":
@@ -23,9 +29,33 @@ def http_server(app: FastAPI) -> "_Server":
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=30,
-            http="httptools",  # the other choice, h11, fails where an answer comes before its request is whole
+            http=_BoundedHead,
         )
     )
+
+
+class _BoundedHead(HttpToolsProtocol):
+    """httptools keeps a request's head without a bound; the other choice, h11, fails where an answer comes early."""
+
+    _head: float = 0
+    """Bytes of a head that is not whole."""
+
+    def data_received(self, data: bytes) -> None:
+        """What a connection brings; a head that does not end is answered with 400."""
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > LONGEST_HEAD and not self.transport.is_closing():
+            self.send_400_response("The request's head is too long.")
+
+    def on_headers_complete(self) -> None:
+        """From here on it is the body."""
+        self._head = -math.inf
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next request's head begins."""
+        self._head = 0
+        super().on_message_complete()
 
 
 class _Server(uvicorn.Server):
