@@ -11,9 +11,12 @@ from threading import Thread
 from typing import Any
 
 import httpx
+import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 
 from evaluation.drawings import draw, write_studies
+from generation.draft import Draft
+from generation.drafter import Drafter
 from indexing.__main__ import main as prelim_index
 from service.front import Front
 from service.http.app import create_app
@@ -94,3 +97,16 @@ def raw(client: httpx.Client, request: bytes) -> tuple[int, str]:
         answer = HTTPResponse(connection)
         answer.begin()
         return answer.status, answer.read().decode()
+
+
+def awaited_drafts(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Grows by one for each draft from here on: whether the drafter is told that somebody waits for it."""
+    told: list[bool] = []
+    drafted = Drafter.draft
+
+    def heard(drafter: Drafter, read: Any, tell: Any = None, halt: Any = None) -> Draft:
+        told.append(halt.awaited)
+        return drafted(drafter, read, tell, halt)
+
+    monkeypatch.setattr(Drafter, "draft", heard)
+    return told

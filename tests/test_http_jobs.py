@@ -10,12 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from generation.draft import Draft
-from generation.drafter import Drafter
 from service.front import Front
 from service.jobs.job import ENDED, Job
 from service.keys import new_key
-from tests.http_serving import problem, served, unseen
+from tests.http_serving import awaited_drafts, problem, served, unseen
 
 Served = tuple[httpx.Client, Front]
 
@@ -128,14 +126,7 @@ def test_a_generator_is_told_whether_somebody_waits_for_a_job(
     service: Served, monkeypatch: pytest.MonkeyPatch, urgency: str, awaited: bool
 ) -> None:
     client, _ = service
-    told: list[bool] = []
-    drafted = Drafter.draft
-
-    def heard(drafter: Drafter, read: Any, tell: Any = None, halt: Any = None) -> Draft:
-        told.append(halt.awaited)
-        return drafted(drafter, read, tell, halt)
-
-    monkeypatch.setattr(Drafter, "draft", heard)
+    told = awaited_drafts(monkeypatch)
     answer = client.post("/v1/jobs", files=unseen(), params={"urgency": urgency})
     assert ended(client, answer.headers["location"]).state == "succeeded"
     assert told == [awaited]

@@ -10,14 +10,13 @@ import httpx
 import pytest
 
 from generation.draft import Draft
-from generation.drafter import Drafter
 from service.__main__ import main as prelim
 from service.bulk import BulkLine
 from service.grpc import prelim_v1_pb2 as v1
 from service.model_options import writer_options
 from service.request import DraftRequest
 from tests.grpc_serving import Both, grpc_served, image, method
-from tests.http_serving import collection
+from tests.http_serving import awaited_drafts, collection
 from tests.test_http_drafts import events
 from tests.tiny_models import need_models
 
@@ -105,14 +104,7 @@ def test_every_face_says_whether_somebody_waits_for_the_draft(
     service: Both, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channel, client, _ = service
-    told: list[bool] = []
-    drafted = Drafter.draft
-
-    def heard(drafter: Drafter, read: Any, tell: Any = None, halt: Any = None) -> Draft:
-        told.append(halt.awaited)
-        return drafted(drafter, read, tell, halt)
-
-    monkeypatch.setattr(Drafter, "draft", heard)
+    told = awaited_drafts(monkeypatch)
     through_http(client, "png", DraftRequest())
     assert told == [True, True]
     through_grpc(channel, "png", DraftRequest())
